@@ -1,0 +1,128 @@
+-- The same tables and columns as migrations/sqlite; a test compares the two.
+-- Times are unix microseconds. Ids are never used again, so that a late write cannot hit another row.
+
+CREATE TABLE users (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    username TEXT NOT NULL UNIQUE,
+    email TEXT UNIQUE,
+    phone_number TEXT UNIQUE,
+    is_active BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+
+CREATE TABLE user_preferences (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id BIGINT NOT NULL UNIQUE REFERENCES users (id) ON DELETE CASCADE,
+    language TEXT NOT NULL,
+    tts_voice TEXT NOT NULL,
+    auto_reply_enabled BOOLEAN NOT NULL,
+    conversation_timeout BIGINT NOT NULL,
+    notifications_enabled BOOLEAN NOT NULL,
+    forward_number TEXT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+
+-- A call may be heard of first through a status callback, so its user may be filled in later.
+CREATE TABLE call_logs (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,
+    call_sid TEXT NOT NULL UNIQUE,
+    direction TEXT NOT NULL,
+    from_number TEXT NOT NULL,
+    to_number TEXT NOT NULL,
+    status TEXT NOT NULL,
+    status_rank BIGINT NOT NULL,
+    duration_seconds BIGINT,
+    started_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX call_logs_by_user ON call_logs (user_id, id);
+CREATE INDEX call_logs_open ON call_logs (created_at) WHERE ended_at IS NULL;
+
+-- One turn: what was said and what was answered. An unanswered turn has no gpt_response.
+CREATE TABLE conversation_logs (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    peer TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    call_sid TEXT,
+    turn BIGINT,
+    input_text TEXT NOT NULL,
+    gpt_response TEXT,
+    failed BOOLEAN NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    processing_time_ms DOUBLE PRECISION NOT NULL,
+    model_used TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    answered_at BIGINT,
+    UNIQUE (call_sid, turn)
+);
+CREATE INDEX conversation_logs_by_thread ON conversation_logs (user_id, peer, id);
+CREATE INDEX conversation_logs_by_user ON conversation_logs (user_id, id);
+
+-- What Twilio was answered for a turn or a part of it, byte for byte, so that a redelivery hears the same.
+CREATE TABLE voice_answers (
+    call_sid TEXT NOT NULL,
+    turn BIGINT NOT NULL,
+    part BIGINT NOT NULL,
+    user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,
+    silent BOOLEAN NOT NULL,
+    twiml TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (call_sid, turn, part)
+);
+CREATE INDEX voice_answers_by_age ON voice_answers (created_at);
+CREATE INDEX voice_answers_by_user ON voice_answers (user_id);
+
+CREATE TABLE sms_logs (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,
+    peer TEXT NOT NULL,
+    message_sid TEXT UNIQUE,
+    channel TEXT NOT NULL,
+    direction TEXT NOT NULL,
+    from_number TEXT,
+    to_number TEXT,
+    incoming_text TEXT NOT NULL,
+    media TEXT,
+    decision TEXT,
+    reply_text TEXT,
+    reply_status TEXT,
+    reply_sid TEXT,
+    error_code BIGINT,
+    input_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    decided_at BIGINT,
+    send_started_at BIGINT
+);
+CREATE INDEX sms_logs_by_thread ON sms_logs (user_id, peer, id);
+CREATE INDEX sms_logs_by_user ON sms_logs (user_id, id);
+CREATE INDEX sms_logs_by_reply ON sms_logs (reply_sid) WHERE reply_sid IS NOT NULL;
+
+-- Who may not be written to: the other side's address and our number. Survives the deletion of the user.
+CREATE TABLE opt_outs (
+    peer_number TEXT NOT NULL,
+    own_number TEXT NOT NULL,
+    message_sid TEXT,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (peer_number, own_number)
+);
+
+-- Work that must happen. Claiming a job moves run_at to the end of the lease and raises attempts, which is the
+-- claim's number: a write under an older number matches no row.
+CREATE TABLE jobs (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind TEXT NOT NULL,
+    subject_id BIGINT NOT NULL,
+    run_at BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    last_error TEXT,
+    gave_up_at BIGINT,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX jobs_due ON jobs (run_at) WHERE gave_up_at IS NULL;

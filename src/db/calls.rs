@@ -1,0 +1,143 @@
+//! The call log: one row a CallSid, whatever order its webhooks come in.
+
+use super::{Db, DbError, read, unit};
+use crate::clock::{Micros, SECOND};
+use sqlx::FromRow;
+
+/// One call.
+#[derive(Debug, Clone, FromRow)]
+pub struct Call {
+    /// The row's id, by which lists page.
+    pub id: i64,
+    /// Whose call it is.
+    pub user_id: i64,
+    /// Twilio's id.
+    pub call_sid: String,
+    /// `inbound`, `outbound-api` or `outbound-dial`.
+    pub direction: String,
+    /// As Twilio gave it; may be no number.
+    pub from_number: String,
+    /// As Twilio gave it.
+    pub to_number: String,
+    /// Twilio's call status, or `unknown-end` when its end was never reported.
+    pub status: String,
+    /// Length of a finished call, in seconds.
+    pub duration_seconds: Option<i64>,
+    /// When it was first heard of.
+    pub started_at: Micros,
+    /// When it ended.
+    pub ended_at: Option<Micros>,
+    /// When the row was made.
+    pub created_at: Micros,
+}
+
+/// What one webhook says of a call.
+#[derive(Debug, Clone)]
+pub struct CallEvent {
+    /// Twilio's id.
+    pub call_sid: String,
+    /// `inbound`, `outbound-api` or `outbound-dial`.
+    pub direction: String,
+    /// The caller's address.
+    pub from: String,
+    /// The called address.
+    pub to: String,
+    /// Twilio's call status.
+    pub status: String,
+    /// Length in seconds, in the final event.
+    pub duration_seconds: Option<i64>,
+    /// When it happened.
+    pub at: Micros,
+}
+
+/// How late a status is in a call's life. A report never takes a call back; of two ends the first counts, but any real end
+/// replaces one that was only presumed.
+fn rank(status: &str) -> i64 {
+    match status {
+        "queued" => 0,
+        "initiated" => 1,
+        "ringing" => 2,
+        "in-progress" => 3,
+        UNKNOWN_END => 4,
+        "completed" | "busy" | "no-answer" | "failed" | "canceled" => 5,
+        _ => 2,
+    }
+}
+
+/// The status of a call whose end was never reported.
+pub const UNKNOWN_END: &str = "unknown-end";
+
+/// A later event fills in the user and raises the status; a final one sets end and length. An end that comes before any
+/// other event knows its start from the length.
+const RECORD: &str = "INSERT INTO call_logs (user_id, call_sid, direction, from_number, to_number, status, status_rank, \
+     duration_seconds, started_at, ended_at, created_at) \
+     VALUES (COALESCE($1, (SELECT id FROM users WHERE phone_number = $4), (SELECT id FROM users WHERE phone_number = $5)), \
+     $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+     ON CONFLICT (call_sid) DO UPDATE SET \
+     user_id = COALESCE(call_logs.user_id, excluded.user_id), \
+     status = CASE WHEN excluded.status_rank > call_logs.status_rank THEN excluded.status ELSE call_logs.status END, \
+     status_rank = CASE WHEN excluded.status_rank > call_logs.status_rank THEN excluded.status_rank ELSE call_logs.status_rank END, \
+     duration_seconds = CASE WHEN call_logs.status_rank < 5 THEN COALESCE(excluded.duration_seconds, call_logs.duration_seconds) \
+                        ELSE call_logs.duration_seconds END, \
+     ended_at = CASE WHEN call_logs.status_rank < 5 THEN COALESCE(excluded.ended_at, call_logs.ended_at) \
+                ELSE call_logs.ended_at END, \
+     started_at = CASE WHEN excluded.started_at < call_logs.started_at THEN excluded.started_at ELSE call_logs.started_at END";
+
+impl Db {
+    /// Writes down what a webhook says of a call. `user_id` is the call's user when it is known; else the user is found by
+    /// the numbers, and stays open when neither is anybody's.
+    ///
+    /// # Errors
+    /// When the database fails; [`DbError::NoParent`] when the user was deleted.
+    pub async fn record_call(&self, user_id: Option<i64>, event: CallEvent) -> Result<(), DbError> {
+        unit!(self, [event], |c| {
+            let rank = rank(&event.status);
+            let ended = rank == 5;
+            let started_at = event.at - event.duration_seconds.filter(|_| ended).unwrap_or(0) * SECOND;
+            sqlx::query(RECORD)
+                .bind(user_id)
+                .bind(&event.call_sid)
+                .bind(&event.direction)
+                .bind(&event.from)
+                .bind(&event.to)
+                .bind(&event.status)
+                .bind(rank)
+                .bind(event.duration_seconds.filter(|_| ended))
+                .bind(started_at)
+                .bind(ended.then_some(event.at))
+                .bind(event.at)
+                .execute(&mut *c)
+                .await?;
+            Ok(())
+        })
+    }
+
+    /// Closes the calls first heard of before `before` whose end was never reported; answers how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn close_forgotten_calls(&self, now: Micros, before: Micros) -> Result<u64, DbError> {
+        unit!(self, [], |c| {
+            let text = "UPDATE call_logs SET status = $3, status_rank = $4, ended_at = $1 \
+                        WHERE ended_at IS NULL AND created_at < $2";
+            let query = sqlx::query(text).bind(now).bind(before).bind(UNKNOWN_END).bind(rank(UNKNOWN_END));
+            Ok(query.execute(&mut *c).await?.rows_affected())
+        })
+    }
+
+    /// The user's calls, newest first, those before the id `before`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn calls(&self, user_id: i64, before: i64, limit: i64) -> Result<Vec<Call>, DbError> {
+        read!(
+            self,
+            fetch_all,
+            "SELECT id, user_id, call_sid, direction, from_number, to_number, status, duration_seconds, started_at, \
+             ended_at, created_at FROM call_logs WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            user_id,
+            before,
+            limit
+        )
+    }
+}

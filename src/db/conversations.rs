@@ -1,0 +1,234 @@
+//! Turns of conversation, what earlier ones a model is told, and what Twilio was answered for each.
+
+use super::{Db, DbError, read, unit};
+use crate::clock::Micros;
+use sqlx::FromRow;
+
+/// One turn: what was said, and the answer once there is one.
+#[derive(Debug, Clone, FromRow)]
+pub struct Conversation {
+    /// The row's id, by which lists page.
+    pub id: i64,
+    /// Whose conversation it is.
+    pub user_id: i64,
+    /// `voice` or `api`.
+    pub channel: String,
+    /// The call of a spoken turn.
+    pub call_sid: Option<String>,
+    /// The number of a spoken turn in its call.
+    pub turn: Option<i64>,
+    /// What was said.
+    pub input_text: String,
+    /// What was answered; none while it is being written, or when the model failed.
+    pub gpt_response: Option<String>,
+    /// Whether the model failed.
+    pub failed: bool,
+    /// Tokens of the prompt.
+    pub input_tokens: i64,
+    /// Tokens of the answer.
+    pub output_tokens: i64,
+    /// From the request to the whole answer, in milliseconds.
+    pub processing_time_ms: f64,
+    /// The model, as its server names it.
+    pub model_used: String,
+    /// When it was said.
+    pub created_at: Micros,
+    /// When the answer was there.
+    pub answered_at: Option<Micros>,
+}
+
+/// An answer and what it took.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The words.
+    pub text: String,
+    /// Tokens of the prompt.
+    pub input_tokens: i64,
+    /// Tokens of the answer.
+    pub output_tokens: i64,
+    /// The model, as its server names it.
+    pub model: String,
+    /// From the request to the whole answer, in milliseconds.
+    pub elapsed_ms: f64,
+}
+
+/// One earlier exchange of a thread.
+#[derive(Debug, Clone, FromRow)]
+pub struct Exchange {
+    /// When it began.
+    pub said_at: Micros,
+    /// When it was answered, or when it began if it was not.
+    pub last_at: Micros,
+    /// What the person said.
+    pub said: String,
+    /// What was answered and reached the person.
+    pub answer: Option<String>,
+}
+
+/// Exchanges a model is told at the most.
+pub const THREAD: i64 = 20;
+
+/// Both logs, newest first. An unsent draft has not reached the person, so only the text it answers is told.
+const EARLIER: &str = "SELECT said_at, last_at, said, answer FROM ( \
+     SELECT * FROM (SELECT created_at AS said_at, COALESCE(answered_at, created_at) AS last_at, input_text AS said, \
+     gpt_response AS answer, id FROM conversation_logs \
+     WHERE user_id = $1 AND peer = $2 AND id <> $3 ORDER BY id DESC LIMIT $5) AS turns \
+     UNION ALL \
+     SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, incoming_text AS said, \
+     CASE WHEN reply_status = 'draft' THEN NULL ELSE reply_text END AS answer, id FROM sms_logs \
+     WHERE user_id = $1 AND peer = $2 AND id <> $4 AND (reply_status IS NULL OR reply_status <> 'ignored') \
+     ORDER BY id DESC LIMIT $5) AS texts \
+     ) AS thread ORDER BY said_at DESC, id DESC LIMIT $5";
+
+/// The rows that a thread must leave out, because they are the ones being answered.
+#[derive(Debug, Clone, Copy)]
+pub enum Except {
+    /// Nothing: the row is not there yet.
+    Nothing,
+    /// This row of the conversation log.
+    Turn(i64),
+    /// This row of the text log.
+    Text(i64),
+}
+
+/// A spoken turn that is about to be answered.
+#[derive(Debug, Clone)]
+pub struct NewTurn {
+    /// The call.
+    pub call_sid: String,
+    /// The turn's number in the call.
+    pub turn: i64,
+    /// Whose conversation it is.
+    pub user_id: i64,
+    /// The other side; see the design's "whose conversation".
+    pub peer: String,
+    /// What was said.
+    pub input_text: String,
+    /// When.
+    pub at: Micros,
+}
+
+impl Db {
+    /// What was said before by and to the same user and peer, newest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn thread(&self, user_id: i64, peer: &str, except: Except) -> Result<Vec<Exchange>, DbError> {
+        let (turn, text) = match except {
+            Except::Nothing => (0, 0),
+            Except::Turn(id) => (id, 0),
+            Except::Text(id) => (0, id),
+        };
+        read!(self, fetch_all, EARLIER, user_id, peer, turn, text, THREAD)
+    }
+
+    /// Claims `(CallSid, turn)`: the id of the new row, or `None` when the turn was claimed before.
+    ///
+    /// # Errors
+    /// [`DbError::NoParent`] when the user was deleted.
+    pub async fn claim_turn(&self, new: NewTurn) -> Result<Option<i64>, DbError> {
+        unit!(self, [new], |c| {
+            let claimed: Option<(i64,)> = sqlx::query_as(
+                "INSERT INTO conversation_logs (user_id, peer, channel, call_sid, turn, input_text, failed, input_tokens, \
+                 output_tokens, processing_time_ms, model_used, created_at) \
+                 VALUES ($1, $2, 'voice', $3, $4, $5, FALSE, 0, 0, 0, '', $6) \
+                 ON CONFLICT (call_sid, turn) DO NOTHING RETURNING id",
+            )
+            .bind(new.user_id)
+            .bind(&new.peer)
+            .bind(&new.call_sid)
+            .bind(new.turn)
+            .bind(&new.input_text)
+            .bind(new.at)
+            .fetch_optional(&mut *c)
+            .await?;
+            Ok(claimed.map(|(id,)| id))
+        })
+    }
+
+    /// Writes the answer of a claimed turn, or with `None` that the model failed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn finish_turn(
+        &self,
+        now: Micros,
+        id: i64,
+        answer: Option<Answer>,
+        elapsed_ms: f64,
+    ) -> Result<(), DbError> {
+        unit!(self, [answer], |c| {
+            sqlx::query(
+                "UPDATE conversation_logs SET gpt_response = $2, failed = $3, input_tokens = COALESCE($4, input_tokens), \
+                 output_tokens = COALESCE($5, output_tokens), model_used = COALESCE($6, model_used), \
+                 processing_time_ms = $7, answered_at = $8 WHERE id = $1",
+            )
+            .bind(id)
+            .bind(answer.as_ref().map(|a| a.text.as_str()))
+            .bind(answer.is_none())
+            .bind(answer.as_ref().map(|a| a.input_tokens))
+            .bind(answer.as_ref().map(|a| a.output_tokens))
+            .bind(answer.as_ref().map(|a| a.model.as_str()))
+            .bind(elapsed_ms)
+            .bind(answer.is_some().then_some(now))
+            .execute(&mut *c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// The turn of a call.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn turn(&self, call_sid: &str, turn: i64) -> Result<Option<Conversation>, DbError> {
+        read!(self, fetch_optional, "SELECT * FROM conversation_logs WHERE call_sid = $1 AND turn = $2", call_sid, turn)
+    }
+
+    /// Adds a finished turn of the REST API.
+    ///
+    /// # Errors
+    /// [`DbError::NoParent`] when the user was deleted.
+    pub async fn add_conversation(
+        &self,
+        said_at: Micros,
+        now: Micros,
+        user_id: i64,
+        input_text: String,
+        answer: Answer,
+    ) -> Result<Conversation, DbError> {
+        unit!(self, [input_text, answer], |c| {
+            Ok(sqlx::query_as(
+                "INSERT INTO conversation_logs (user_id, peer, channel, input_text, gpt_response, failed, input_tokens, \
+                 output_tokens, processing_time_ms, model_used, created_at, answered_at) \
+                 VALUES ($1, '', 'api', $2, $3, FALSE, $4, $5, $6, $7, $8, $9) RETURNING *",
+            )
+            .bind(user_id)
+            .bind(&input_text)
+            .bind(&answer.text)
+            .bind(answer.input_tokens)
+            .bind(answer.output_tokens)
+            .bind(answer.elapsed_ms)
+            .bind(&answer.model)
+            .bind(said_at)
+            .bind(now)
+            .fetch_one(&mut *c)
+            .await?)
+        })
+    }
+
+    /// The user's turns, newest first, those before the id `before`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn conversations(&self, user_id: i64, before: i64, limit: i64) -> Result<Vec<Conversation>, DbError> {
+        read!(
+            self,
+            fetch_all,
+            "SELECT * FROM conversation_logs WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            user_id,
+            before,
+            limit
+        )
+    }
+}

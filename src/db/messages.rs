@@ -1,0 +1,400 @@
+//! Texts: what came in, what was decided, and how far the reply has got. The reply job of [`super::jobs`] is written with
+//! the text and deleted with its answer, each time in one transaction: whoever deletes the job owns the answer.
+
+use super::jobs::{Job, REPLY};
+use super::{Db, DbError, read, unit};
+use crate::clock::Micros;
+use sqlx::FromRow;
+
+/// Inserts a text that has no reply job; rows written.
+macro_rules! log_message {
+    ($c:ident, $new:ident, $status:expr, $reply:expr) => {
+        sqlx::query(
+            "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
+             incoming_text, media, reply_text, reply_status, input_tokens, output_tokens, created_at) \
+             VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, $9, $10, 0, 0, $11) ON CONFLICT (message_sid) DO NOTHING",
+        )
+        .bind($new.user_id)
+        .bind(&$new.peer)
+        .bind(&$new.message_sid)
+        .bind($new.channel)
+        .bind(&$new.from)
+        .bind(&$new.to)
+        .bind(&$new.text)
+        .bind(&$new.media)
+        .bind(&$reply)
+        .bind($status)
+        .bind($new.at)
+        .execute(&mut *$c)
+        .await?
+        .rows_affected()
+    };
+}
+
+/// Where the reply to a text stands, as it is stored and shown. After a send by REST it takes Twilio's own words (`queued`,
+/// `sent`, `delivered`, `undelivered`, `failed` …).
+pub mod reply_status {
+    /// Went out as `<Message>` in the answer to the webhook.
+    pub const ANSWERED: &str = "answered";
+    /// Written, to be sent through Twilio's REST API.
+    pub const PENDING: &str = "pending";
+    /// Handed to Twilio's REST API, whose answer is not in yet.
+    pub const SENDING: &str = "sending";
+    /// Written, for a person to look at; nothing was sent.
+    pub const DRAFT: &str = "draft";
+    /// The text is not to be answered: a keyword, an inactive user, one who opted out, one of our own numbers.
+    pub const IGNORED: &str = "ignored";
+    /// Given up, or refused by Twilio.
+    pub const FAILED: &str = "failed";
+}
+
+/// One text with its decision and reply.
+#[derive(Debug, Clone, FromRow)]
+pub struct Message {
+    /// The row's id, by which lists page.
+    pub id: i64,
+    /// Whose text it is; none when an unknown sender was refused.
+    pub user_id: Option<i64>,
+    /// The other side; see the design's "whose conversation".
+    pub peer: String,
+    /// Twilio's id; none for a text that came by REST.
+    pub message_sid: Option<String>,
+    /// `sms`, `whatsapp`, `rcs`, `messenger` or `api`.
+    pub channel: String,
+    /// `inbound`.
+    pub direction: String,
+    /// The sender's address.
+    pub from_number: Option<String>,
+    /// Our address.
+    pub to_number: Option<String>,
+    /// What was written.
+    pub incoming_text: String,
+    /// JSON list of `{url, content_type}`.
+    pub media: Option<String>,
+    /// `yes`, `no` or `unsure`; none until it is decided.
+    pub decision: Option<String>,
+    /// The reply.
+    pub reply_text: Option<String>,
+    /// See [`reply_status`].
+    pub reply_status: Option<String>,
+    /// Twilio's id of a reply sent by REST.
+    pub reply_sid: Option<String>,
+    /// Twilio's error code of a reply that failed.
+    pub error_code: Option<i64>,
+    /// When it came in.
+    pub created_at: Micros,
+    /// When sending by REST was first tried.
+    pub send_started_at: Option<Micros>,
+}
+
+/// A text that just came in.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// Whose it is.
+    pub user_id: Option<i64>,
+    /// The other side.
+    pub peer: String,
+    /// Twilio's id.
+    pub message_sid: String,
+    /// `sms`, `whatsapp` …
+    pub channel: &'static str,
+    /// The sender's address, with its channel's prefix.
+    pub from: String,
+    /// Our address, with its channel's prefix.
+    pub to: String,
+    /// What was written.
+    pub text: String,
+    /// JSON list of `{url, content_type}`.
+    pub media: Option<String>,
+    /// When it came in.
+    pub at: Micros,
+}
+
+/// A decision on a text, and what it took.
+#[derive(Debug, Clone)]
+pub struct TextDecision {
+    /// `yes`, `no` or `unsure`.
+    pub decision: &'static str,
+    /// The reply.
+    pub reply_text: String,
+    /// Tokens of the prompt.
+    pub input_tokens: i64,
+    /// Tokens of the answer.
+    pub output_tokens: i64,
+}
+
+/// The text, and unless its sender opted out, its reply job.
+const ACCEPT_SQLITE: &str = "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
+     incoming_text, media, reply_status, input_tokens, output_tokens, created_at) \
+     VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, \
+     CASE WHEN EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = $5 AND own_number = $6) THEN 'ignored' END, 0, 0, $9) \
+     ON CONFLICT (message_sid) DO NOTHING; \
+     INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
+     SELECT $10, last_insert_rowid(), $11, 1, $9 \
+     WHERE changes() > 0 AND NOT EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = $5 AND own_number = $6) \
+     RETURNING id, kind, subject_id, attempts, created_at";
+const ACCEPT_POSTGRES: &str = "WITH text AS ( \
+     INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
+     incoming_text, media, reply_status, input_tokens, output_tokens, created_at) \
+     VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, \
+     CASE WHEN EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = $5 AND own_number = $6) THEN 'ignored' END, 0, 0, $9) \
+     ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status) \
+     INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
+     SELECT $10, id, $11, 1, $9 FROM text WHERE reply_status IS NULL \
+     RETURNING id, kind, subject_id, attempts, created_at";
+
+/// The end of a reply job and the text's new state, if the job is still the claimant's.
+const SETTLE_SQLITE: &str = "DELETE FROM jobs WHERE id = $1 AND attempts = $2; \
+     UPDATE sms_logs SET decision = COALESCE($4, decision), reply_text = COALESCE($5, reply_text), \
+     reply_status = $6, input_tokens = input_tokens + $7, output_tokens = output_tokens + $8, \
+     decided_at = COALESCE($9, decided_at), reply_sid = COALESCE($10, reply_sid), error_code = COALESCE($11, error_code) \
+     WHERE id = $3 AND changes() > 0 RETURNING id";
+const SETTLE_POSTGRES: &str = "WITH gone AS (DELETE FROM jobs WHERE id = $1 AND attempts = $2 RETURNING id) \
+     UPDATE sms_logs SET decision = COALESCE($4, decision), reply_text = COALESCE($5, reply_text), \
+     reply_status = $6, input_tokens = input_tokens + $7, output_tokens = output_tokens + $8, \
+     decided_at = COALESCE($9, decided_at), reply_sid = COALESCE($10, reply_sid), error_code = COALESCE($11, error_code) \
+     WHERE id = $3 AND EXISTS (SELECT 1 FROM gone) RETURNING id";
+
+impl Db {
+    /// Writes a text and its reply job in one transaction. The job is claimed by the caller until `lease_until`. `None` when
+    /// the text was here before, or when its sender opted out: [`Db::message_by_sid`] then tells its answer.
+    ///
+    /// # Errors
+    /// [`DbError::NoParent`] when the user was deleted.
+    pub async fn accept_message(&self, new: NewMessage, lease_until: Micros) -> Result<Option<Job>, DbError> {
+        let text = self.text(ACCEPT_SQLITE, ACCEPT_POSTGRES);
+        unit!(self, [new], |c| {
+            let job = sqlx::query_as(text)
+                .bind(new.user_id)
+                .bind(&new.peer)
+                .bind(&new.message_sid)
+                .bind(new.channel)
+                .bind(&new.from)
+                .bind(&new.to)
+                .bind(&new.text)
+                .bind(&new.media)
+                .bind(new.at)
+                .bind(REPLY)
+                .bind(lease_until)
+                .fetch_all(&mut *c)
+                .await?;
+            Ok(job.into_iter().next())
+        })
+    }
+
+    /// Writes a text that nobody is to answer, or that is answered with the fixed sentence `reply`. False when it was here
+    /// before.
+    ///
+    /// # Errors
+    /// [`DbError::NoParent`] when the user was deleted.
+    pub async fn log_message(&self, new: NewMessage, reply: Option<String>) -> Result<bool, DbError> {
+        let status = if reply.is_some() { reply_status::ANSWERED } else { reply_status::IGNORED };
+        unit!(self, [new, reply], |c| { Ok(log_message!(c, new, status, reply) > 0) })
+    }
+
+    /// Writes a STOP or START with what it changes: whether the sender may be written to.
+    ///
+    /// # Errors
+    /// [`DbError::NoParent`] when the user was deleted.
+    pub async fn log_opt_out(&self, new: NewMessage, opted_out: bool) -> Result<(), DbError> {
+        unit!(self, [new], |c| {
+            if log_message!(c, new, reply_status::IGNORED, None::<String>) == 0 {
+                return Ok(());
+            }
+            let text = if opted_out {
+                "INSERT INTO opt_outs (peer_number, own_number, message_sid, created_at) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (peer_number, own_number) DO NOTHING"
+            } else {
+                "DELETE FROM opt_outs WHERE peer_number = $1 AND own_number = $2 AND $3 = $3 AND $4 = $4"
+            };
+            let query = sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.message_sid).bind(new.at);
+            query.execute(&mut *c).await?;
+            Ok(())
+        })
+    }
+
+    /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands. False
+    /// when the job is no longer the claimant's; then nothing was written, and the answer is somebody else's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle_message(
+        &self,
+        now: Micros,
+        job: &Job,
+        decision: Option<TextDecision>,
+        status: &str,
+        sent: Option<Sent>,
+    ) -> Result<bool, DbError> {
+        let text = self.text(SETTLE_SQLITE, SETTLE_POSTGRES);
+        let (job, status) = (job.clone(), status.to_owned());
+        unit!(self, [job, status, decision, sent], |c| {
+            let settled: Vec<(i64,)> = sqlx::query_as(text)
+                .bind(job.id)
+                .bind(job.attempts)
+                .bind(job.subject_id)
+                .bind(decision.as_ref().map(|d| d.decision))
+                .bind(decision.as_ref().map(|d| d.reply_text.as_str()))
+                .bind(&status)
+                .bind(decision.as_ref().map_or(0, |d| d.input_tokens))
+                .bind(decision.as_ref().map_or(0, |d| d.output_tokens))
+                .bind(decision.as_ref().map(|_| now))
+                .bind(sent.as_ref().and_then(|s| s.sid.as_deref()))
+                .bind(sent.as_ref().and_then(|s| s.error_code))
+                .fetch_all(&mut *c)
+                .await?;
+            Ok(!settled.is_empty())
+        })
+    }
+
+    /// Writes a step of a reply whose job goes on: the decision with [`reply_status::PENDING`], or the intent to send with
+    /// [`reply_status::SENDING`]. False when the job is no longer the claimant's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn progress_message(
+        &self,
+        now: Micros,
+        job: &Job,
+        decision: Option<TextDecision>,
+        status: &'static str,
+    ) -> Result<bool, DbError> {
+        let job = job.clone();
+        unit!(self, [job, decision], |c| {
+            let query = sqlx::query(
+                "UPDATE sms_logs SET decision = COALESCE($2, decision), reply_text = COALESCE($3, reply_text), \
+                 input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
+                 decided_at = CASE WHEN $7 THEN $8 ELSE decided_at END, \
+                 send_started_at = CASE WHEN $7 THEN send_started_at ELSE COALESCE(send_started_at, $8) END \
+                 WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $9 AND attempts = $10)",
+            )
+            .bind(job.subject_id)
+            .bind(decision.as_ref().map(|d| d.decision))
+            .bind(decision.as_ref().map(|d| d.reply_text.as_str()))
+            .bind(decision.as_ref().map_or(0, |d| d.input_tokens))
+            .bind(decision.as_ref().map_or(0, |d| d.output_tokens))
+            .bind(status)
+            .bind(decision.is_some())
+            .bind(now)
+            .bind(job.id)
+            .bind(job.attempts);
+            Ok(query.execute(&mut *c).await?.rows_affected() > 0)
+        })
+    }
+
+    /// Adds a decided text of the REST API; nothing is sent for it.
+    ///
+    /// # Errors
+    /// [`DbError::NoParent`] when the user was deleted.
+    pub async fn add_decision(
+        &self,
+        asked_at: Micros,
+        now: Micros,
+        user_id: i64,
+        text: String,
+        decision: TextDecision,
+    ) -> Result<Message, DbError> {
+        unit!(self, [text, decision], |c| {
+            Ok(sqlx::query_as(
+                "INSERT INTO sms_logs (user_id, peer, channel, direction, incoming_text, decision, reply_text, \
+                 input_tokens, output_tokens, created_at, decided_at) \
+                 VALUES ($1, '', 'api', 'inbound', $2, $3, $4, $5, $6, $7, $8) RETURNING *",
+            )
+            .bind(user_id)
+            .bind(&text)
+            .bind(decision.decision)
+            .bind(&decision.reply_text)
+            .bind(decision.input_tokens)
+            .bind(decision.output_tokens)
+            .bind(asked_at)
+            .bind(now)
+            .fetch_one(&mut *c)
+            .await?)
+        })
+    }
+
+    /// The text with this row id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message(&self, id: i64) -> Result<Option<Message>, DbError> {
+        read!(self, fetch_optional, "SELECT * FROM sms_logs WHERE id = $1", id)
+    }
+
+    /// The text with this MessageSid.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn message_by_sid(&self, sid: &str) -> Result<Option<Message>, DbError> {
+        read!(self, fetch_optional, "SELECT * FROM sms_logs WHERE message_sid = $1", sid)
+    }
+
+    /// Writes what Twilio reports of a reply that was sent by REST. Reports may come twice and in any order: one that is
+    /// behind what is known already changes nothing. False when no reply has this sid.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn record_reply_status(
+        &self,
+        reply_sid: &str,
+        status: &str,
+        error_code: Option<i64>,
+    ) -> Result<bool, DbError> {
+        let (reply_sid, status) = (reply_sid.to_owned(), status.to_owned());
+        unit!(self, [reply_sid, status], |c| {
+            let known: Option<(i64, Option<String>)> =
+                sqlx::query_as("SELECT id, reply_status FROM sms_logs WHERE reply_sid = $1")
+                    .bind(&reply_sid)
+                    .fetch_optional(&mut *c)
+                    .await?;
+            let Some((id, known)) = known else { return Ok(false) };
+            if rank(&status) > known.as_deref().map_or(0, rank) {
+                sqlx::query(
+                    "UPDATE sms_logs SET reply_status = $2, error_code = COALESCE($3, error_code) WHERE id = $1",
+                )
+                .bind(id)
+                .bind(&status)
+                .bind(error_code)
+                .execute(&mut *c)
+                .await?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// The user's texts, newest first, those before the id `before`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn messages(&self, user_id: i64, before: i64, limit: i64) -> Result<Vec<Message>, DbError> {
+        read!(
+            self,
+            fetch_all,
+            "SELECT * FROM sms_logs WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            user_id,
+            before,
+            limit
+        )
+    }
+}
+
+/// What came of a send by REST.
+#[derive(Debug, Clone, Default)]
+pub struct Sent {
+    /// Twilio's id of the reply.
+    pub sid: Option<String>,
+    /// Twilio's error code when it was refused.
+    pub error_code: Option<i64>,
+}
+
+/// How late a status is in a message's life. `read` is later than `delivered`; nothing follows the other ends.
+fn rank(status: &str) -> i64 {
+    match status {
+        "accepted" | "scheduled" | "queued" => 1,
+        reply_status::SENDING => 2,
+        "sent" => 3,
+        "delivered" | "partially_delivered" => 5,
+        "read" | "undelivered" | reply_status::FAILED | "canceled" => 6,
+        _ => 0,
+    }
+}

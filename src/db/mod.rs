@@ -1,0 +1,210 @@
+//! All SQL text lives in this module: one text for SQLite and PostgreSQL, compiled for both.
+//!
+//! Reads go through `read!`, every write through `unit!`: one closure, one atomic unit. On SQLite a single writer
+//! gathers the units that wait into one transaction (see [`writer`]); on PostgreSQL each is a transaction of its own.
+
+pub mod calls;
+pub mod conversations;
+mod error;
+pub mod jobs;
+pub mod messages;
+pub mod opt_outs;
+pub mod preferences;
+pub mod users;
+pub mod voice_answers;
+mod writer;
+
+pub use error::DbError;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use writer::Writer;
+
+/// How long a request waits for a connection or for a busy database before it counts as out of reach. Below every
+/// webhook's deadline, so that a caller still gets a spoken apology.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The database: a file of our own, or a PostgreSQL server shared by several instances. Cheap to clone.
+#[derive(Clone)]
+pub enum Db {
+    /// A SQLite file, locked for this process.
+    Sqlite {
+        /// Read-only connections.
+        readers: SqlitePool,
+        /// The only writer.
+        writer: Writer,
+        /// Held as long as the gateway runs, so that no second one opens the file.
+        _lock: Arc<File>,
+    },
+    /// A PostgreSQL server.
+    Postgres(PgPool),
+}
+
+/// Reads rows from whichever database this is: `read!(self, fetch_all, "SELECT …", value, value)`.
+macro_rules! read {
+    ($db:expr, $fetch:ident, $text:expr $(, $value:expr)* $(,)?) => {
+        match $db {
+            $crate::db::Db::Sqlite { readers, .. } => sqlx::query_as($text)$(.bind($value))*.$fetch(readers).await,
+            $crate::db::Db::Postgres(pool) => sqlx::query_as($text)$(.bind($value))*.$fetch(pool).await,
+        }
+        .map_err($crate::db::DbError::from)
+    };
+}
+
+/// Runs one atomic unit of writing: `unit!(self, [owned, values], |c| { … Ok(value) })`. The named values are cloned into
+/// the closure, because SQLite's writer may run it twice. An `Err` undoes the unit and nothing else.
+macro_rules! unit {
+    ($db:expr, [$($v:ident),* $(,)?], |$c:ident| $body:block) => {
+        match $db {
+            $crate::db::Db::Sqlite { writer, .. } => {
+                writer.run(move |$c| { $(let $v = $v.clone();)* Box::pin(async move $body) }).await
+            }
+            $crate::db::Db::Postgres(pool) => {
+                let pool = pool.clone();
+                // A task of its own, so that a client that hangs up does not undo the unit half-way.
+                let task = tokio::spawn(async move {
+                    let mut transaction = pool.begin().await?;
+                    let outcome = { let $c = &mut *transaction; async move $body.await };
+                    match outcome {
+                        Ok(value) => { transaction.commit().await?; Ok(value) }
+                        Err(error) => { transaction.rollback().await.ok(); Err(error) }
+                    }
+                });
+                task.await.unwrap_or_else(|_| Err($crate::db::DbError::stopped()))
+            }
+        }
+    };
+}
+use {read, unit};
+
+impl Db {
+    /// Opens (SQLite: creates) the database at `path` and brings its tables up to date.
+    ///
+    /// # Errors
+    /// When another gateway holds the file, when it cannot be written, or when a migration fails.
+    pub async fn open_sqlite(path: &Path) -> Result<Self, OpenError> {
+        let lock = lock(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(PATIENCE)
+            .disable_statement_logging();
+        let write_options = options.clone().create_if_missing(true);
+        let mut connection = write_options.connect().await.map_err(OpenError::open)?;
+        sqlx::migrate!("migrations/sqlite").run(&mut connection).await.map_err(OpenError::Migrate)?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(OpenError::open)?;
+        Ok(Self::Sqlite { readers, writer: Writer::start(connection), _lock: Arc::new(lock) })
+    }
+
+    /// Connects to the PostgreSQL server at `url` and brings its tables up to date.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or a migration fails.
+    pub async fn open_postgres(url: &str) -> Result<Self, OpenError> {
+        let options = PgConnectOptions::from_str(url).map_err(OpenError::open)?.disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await
+            .map_err(OpenError::open)?;
+        sqlx::migrate!("migrations/postgres").run(&pool).await.map_err(OpenError::Migrate)?;
+        Ok(Self::Postgres(pool))
+    }
+
+    /// `sqlite` or `postgres`, as the texts that must differ are chosen.
+    fn text(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => sqlite,
+            Self::Postgres(_) => postgres,
+        }
+    }
+
+    /// The kind of database, for people: `SQLite` or `PostgreSQL`.
+    pub fn kind(&self) -> &'static str {
+        self.text("SQLite", "PostgreSQL")
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        let (_,): (i32,) = read!(self, fetch_one, "SELECT 1")?;
+        Ok(())
+    }
+
+    /// Ends all connections, after the writes that were accepted.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { readers, writer, .. } => {
+                writer.close().await;
+                readers.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds the SQLite file.
+    #[error("{} is in use by another gateway; two must not share one SQLite file (use PostgreSQL for several)", .0.display())]
+    InUse(PathBuf),
+    /// The lock file beside the database cannot be made.
+    #[error("cannot write beside the database ({}): {error}", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It cannot be opened or reached.
+    #[error("the database cannot be opened: {0}")]
+    Open(Box<sqlx::Error>),
+    /// Its tables cannot be brought up to date.
+    #[error("the database's tables cannot be brought up to date: {0}")]
+    Migrate(sqlx::migrate::MigrateError),
+}
+
+impl OpenError {
+    fn open(error: sqlx::Error) -> Self {
+        Self::Open(Box::new(error))
+    }
+}
+
+/// Takes the lock that keeps a second gateway off the file. The system releases it however the process ends.
+fn lock(database: &Path) -> Result<File, OpenError> {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| OpenError::Lock { path: path.clone(), error })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(database.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(OpenError::Lock { path, error }),
+    }
+}
+
+/// SQL text that is put together from constants of this module only.
+fn joined(text: String) -> AssertSqlSafe<String> {
+    AssertSqlSafe(text)
+}

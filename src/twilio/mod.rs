@@ -1,0 +1,9 @@
+//! The wire to Twilio: signatures, forms, addresses, TwiML documents, voices, and the REST API. Knows nothing of the rest of
+//! the gateway.
+
+pub mod address;
+pub mod form;
+pub mod rest;
+pub mod signature;
+pub mod template;
+pub mod twiml;
