@@ -1,4 +1,16 @@
 //! Switchboard: a self-hosted gateway between Twilio and a language model.
+//!
+//! The way of a request, and the order in which modules may know each other:
+//! [`routes`] → [`webhooks`] and [`api`] → [`app`] → [`conversation`], [`sms`], [`outbox`] → [`llm`], [`db`], [`twilio`],
+//! [`config`], [`clock`]. `ARCHITECTURE.md` tells the way of one spoken turn and of one text.
+
+pub mod app;
 pub mod clock;
+pub mod config;
+pub mod conversation;
 pub mod db;
+pub mod llm;
+pub mod outbox;
+pub mod sms;
+pub mod telemetry;
 pub mod twilio;

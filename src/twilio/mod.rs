@@ -7,3 +7,4 @@ pub mod rest;
 pub mod signature;
 pub mod template;
 pub mod twiml;
+pub mod voices;

@@ -1,0 +1,125 @@
+//! What handlers can reach, put together once at the start.
+
+use crate::clock::Clock;
+use crate::config::{Config, DatabaseUrl};
+use crate::conversation::ConversationService;
+use crate::conversation::party::Directory;
+use crate::conversation::phrases::{PhraseBook, PhrasesError};
+use crate::conversation::turns::Turns;
+use crate::db::{Db, OpenError};
+use crate::llm::{Llm, SetupError};
+use crate::outbox::Outbox;
+use crate::sms::SmsService;
+use crate::sms::reply::Replier;
+use crate::twilio::rest::Rest;
+use crate::twilio::signature::Verifier;
+use crate::twilio::twiml::{Documents, DocumentsError};
+use secrecy::ExposeSecret;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The gateway without its network side.
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// The time.
+    pub clock: Clock,
+    /// Users, history, jobs.
+    pub db: Db,
+    /// Whose a call or text is.
+    pub directory: Directory,
+    /// Answers what people say.
+    pub conversation: ConversationService,
+    /// Decides about texts.
+    pub sms: SmsService,
+    /// Work that must happen.
+    pub outbox: Outbox,
+    /// What Twilio is answered.
+    pub documents: Documents,
+    /// The fixed sentences.
+    pub phrases: PhraseBook,
+    /// Who may call the webhooks.
+    pub verifier: Verifier,
+    /// The spoken turns being answered.
+    pub turns: Turns,
+    /// When it started.
+    pub started: Instant,
+}
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database cannot be used.
+    #[error("DATABASE_URL: {0}")]
+    Db(#[from] OpenError),
+    /// The model's settings cannot be used.
+    #[error(transparent)]
+    Llm(#[from] SetupError),
+    /// A TwiML document is faulty.
+    #[error("TWIML_TEMPLATES_DIR: {0}")]
+    Documents(#[from] DocumentsError),
+    /// A file of sentences is faulty.
+    #[error("TWIML_TEMPLATES_DIR: {0}")]
+    Phrases(#[from] PhrasesError),
+    /// The system offers no TLS.
+    #[error("no client for Twilio's REST API: {0}")]
+    Rest(#[from] reqwest::Error),
+}
+
+impl App {
+    /// Reads the documents, opens the database and puts everything together. Nothing runs yet.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn new(config: Config, clock: Clock) -> Result<Arc<Self>, StartError> {
+        let documents = Documents::load(config.twiml_templates_dir.as_deref())?;
+        let phrases = PhraseBook::load(config.twiml_templates_dir.as_deref())?;
+        let llm = Arc::new(Llm::new(&config.llm)?);
+        let rest = match &config.twilio.account_sid {
+            Some(sid) if !config.auth_token_generated => {
+                Some(Rest::new(&config.twilio.api_base_url, sid, &config.twilio.auth_tokens[0])?)
+            }
+            _ => None,
+        };
+        let db = match &config.database {
+            DatabaseUrl::Sqlite(path) => Db::open_sqlite(path).await?,
+            DatabaseUrl::Postgres(url) => Db::open_postgres(url.expose_secret()).await?,
+        };
+        let directory = Directory::new(db.clone(), clock.clone(), config.unknown_callers, config.auto_reply_default);
+        let (prompt, timeout) = (config.system_prompt.as_deref(), config.llm.timeout);
+        let conversation = ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, timeout);
+        let sms = SmsService::new(db.clone(), llm, clock.clone(), conversation.role(), timeout);
+        let replier = Replier {
+            db: db.clone(),
+            clock: clock.clone(),
+            sms: sms.clone(),
+            directory: directory.clone(),
+            rest,
+            status_callback: config.public_url.as_ref().map(|url| format!("{}/twilio/sms/status", url.base()).into()),
+        };
+        let outbox = Outbox::new(db.clone(), clock.clone(), replier);
+        let verifier = Verifier::new(config.twilio.auth_tokens.iter().map(ExposeSecret::expose_secret));
+        let started = Instant::now();
+        Ok(Arc::new(Self {
+            config,
+            clock,
+            db,
+            directory,
+            conversation,
+            sms,
+            outbox,
+            documents,
+            phrases,
+            verifier,
+            turns: Turns::default(),
+            started,
+        }))
+    }
+
+    /// Finishes the turns and jobs that were begun, then closes the database. No webhook may come in any more.
+    pub async fn close(&self) {
+        self.turns.drain().await;
+        self.outbox.drain().await;
+        self.db.close().await;
+    }
+}

@@ -1,0 +1,251 @@
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::*;
+
+type Loaded = Result<(Config, Vec<Warning>), ConfigError>;
+
+fn load(variables: &[(&str, &str)]) -> Loaded {
+    Config::load(|name| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned()))
+}
+
+fn config(variables: &[(&str, &str)]) -> Config {
+    load(variables).unwrap().0
+}
+
+/// The one fault that the variables have, as it is printed.
+fn fault(variables: &[(&str, &str)]) -> String {
+    let error = load(variables).expect_err(&format!("{variables:?}"));
+    assert_eq!(error.0.len(), 1, "{error}");
+    error.to_string()
+}
+
+fn template() -> HashMap<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.template");
+    let (variables, faults) = dotenv::parse(&std::fs::read_to_string(path).unwrap());
+    assert_eq!(faults, []);
+    variables
+}
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const SID: &str = "AC0123456789abcdef0123456789ABCDEF";
+
+#[test]
+fn the_template_names_every_variable_and_no_other() {
+    let mut named: Vec<_> = template().into_keys().collect();
+    named.sort();
+    assert_eq!(named, Config::variables());
+}
+
+#[test]
+fn the_template_holds_the_defaults() {
+    let template = template();
+    let (of_template, warnings) = Config::load(|name| template.get(name).cloned()).unwrap();
+    assert_eq!(format!("{of_template:#?}"), format!("{:#?}", config(&[])));
+    assert_eq!(warnings, []);
+    let lists = ["TRUSTED_HOSTS", "TRUSTED_PROXIES", "TWILIO_PHONE_NUMBERS"];
+    for (name, value) in template.iter().filter(|(_, value)| value.is_empty()) {
+        let optional = name.ends_with("_FILE") || template.contains_key(&format!("{name}_FILE"));
+        let optional = optional || lists.contains(&name.as_str());
+        let without_default =
+            ["OPENAI_BASE_URL", "PUBLIC_BASE_URL", "SYSTEM_PROMPT", "TWILIO_ACCOUNT_SID", "TWIML_TEMPLATES_DIR"];
+        assert!(optional || without_default.contains(&name.as_str()), "{name}={value} hides its default");
+    }
+}
+
+#[test]
+fn nothing_set_gives_the_documented_defaults() {
+    let (config, warnings) = load(&[("PORT", " "), ("OPENAI_API_KEY", ""), ("ADMIN_API_KEY_FILE", "")]).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(config.app_name, "Switchboard");
+    assert_eq!(config.log, LogConfig { level: LevelFilter::INFO, format: LogFormat::Text });
+    assert_eq!((config.host.to_string().as_str(), config.port), ("127.0.0.1", 8000));
+    assert!(matches!(&config.database, DatabaseUrl::Sqlite(path) if path == Path::new("./switchboard.db")));
+    let llm = &config.llm;
+    assert!(!llm.is_configured());
+    assert_eq!((llm.model.as_str(), llm.max_tokens, llm.temperature), ("gpt-3.5-turbo", 500, 0.7));
+    assert_eq!((llm.timeout, llm.max_retries), (Duration::from_secs(20), 3));
+    assert_eq!(llm.retry_delay, Duration::from_secs(1));
+    assert_eq!(config.request_timeout, Duration::from_secs(30));
+    assert_eq!(config.cors_origins, CorsOrigins::Any);
+    assert!(config.trusted_hosts.is_empty() && config.trusted_proxies.is_empty());
+    assert_eq!(config.twilio.api_base_url, "https://api.twilio.com");
+    assert!(config.twilio.account_sid.is_none() && config.twilio.phone_numbers.is_empty());
+    assert!(config.public_url.is_none() && config.system_prompt.is_none() && config.twiml_templates_dir.is_none());
+    assert_eq!(config.voice, VoiceConfig { reply_budget: Duration::from_secs(2), patience: Duration::from_secs(25) });
+    assert_eq!(config.sms, SmsConfig { reply_budget: Duration::from_secs(10) });
+    assert_eq!(config.unknown_callers, UnknownCallers::Create);
+    assert!(config.auto_reply_default);
+}
+
+#[test]
+fn missing_keys_are_made_up_afresh() {
+    let (one, other) = (config(&[]), config(&[]));
+    assert!(one.admin_api_key_generated && one.auth_token_generated);
+    let keys = [&one.admin_api_key, &one.twilio.auth_tokens[0], &other.admin_api_key, &other.twilio.auth_tokens[0]];
+    let distinct: BTreeSet<_> = keys.iter().map(|key| key.expose_secret()).collect();
+    assert_eq!(distinct.len(), 4);
+    assert!(distinct.iter().all(|key| key.len() == 32));
+    let given = config(&[("ADMIN_API_KEY", "sixteen-letters!"), ("TWILIO_AUTH_TOKEN", TOKEN)]);
+    assert!(!given.admin_api_key_generated && !given.auth_token_generated);
+}
+
+#[test]
+fn values_are_taken() {
+    let tokens = format!("{TOKEN}, {TOKEN},");
+    let config = config(&[
+        ("DEBUG", "Yes"),
+        ("LOG_LEVEL", "warning"),
+        ("LOG_FORMAT", "JSON"),
+        ("HOST", "::1"),
+        ("PORT", "0"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1/"),
+        ("OPENAI_TEMPERATURE", "2"),
+        ("RETRY_DELAY", "0"),
+        ("OPENAI_TIMEOUT", "1.5"),
+        ("CORS_ORIGINS", r#"["https://a.example"]"#),
+        ("TRUSTED_HOSTS", "A.example, [::1]"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8,::1"),
+        ("TWILIO_ACCOUNT_SID", SID),
+        ("TWILIO_AUTH_TOKEN", &tokens),
+        ("TWILIO_PHONE_NUMBERS", "+14155550123, +442071838750"),
+        ("UNKNOWN_CALLERS", "Refuse"),
+        ("AUTO_REPLY_DEFAULT", "off"),
+        ("SYSTEM_PROMPT", "Be brief.\nBe kind."),
+        ("TWIML_TEMPLATES_DIR", "src"),
+        ("PUBLIC_BASE_URL", "https://a.example/gw/"),
+        ("TWILIO_API_BASE_URL", "http://127.0.0.1:1/"),
+    ]);
+    assert_eq!(config.log, LogConfig { level: LevelFilter::DEBUG, format: LogFormat::Json });
+    assert!(config.llm.is_configured() && config.host.is_loopback() && config.port == 0);
+    assert_eq!(config.llm.base_url.as_deref(), Some("http://127.0.0.1:11434/v1"));
+    assert_eq!((config.llm.timeout, config.llm.retry_delay), (Duration::from_millis(1500), Duration::ZERO));
+    assert_eq!(config.trusted_hosts, ["a.example", "[::1]"]);
+    assert!(config.trusted_proxies[0].contains(IpAddr::from([10, 1, 2, 3])));
+    assert_eq!(config.twilio.auth_tokens.len(), 2);
+    assert_eq!(config.twilio.account_sid.as_deref(), Some(SID));
+    assert_eq!(config.twilio.phone_numbers, ["+14155550123", "+442071838750"]);
+    assert_eq!(config.twilio.api_base_url, "http://127.0.0.1:1");
+    assert_eq!(config.public_url.as_ref().map(PublicUrl::path_prefix), Some("/gw"));
+    assert_eq!((config.unknown_callers, config.auto_reply_default), (UnknownCallers::Refuse, false));
+    assert_eq!(config.system_prompt.as_deref(), Some("Be brief.\nBe kind."));
+    assert!(!format!("{config:?}").contains(TOKEN));
+}
+
+#[test]
+fn debug_never_hides_more_than_asked_for() {
+    for (level, expected) in [
+        ("DEBUG", LevelFilter::DEBUG),
+        ("info", LevelFilter::INFO),
+        ("Warning", LevelFilter::WARN),
+        ("WARN", LevelFilter::WARN),
+        ("ERROR", LevelFilter::ERROR),
+        ("CRITICAL", LevelFilter::ERROR),
+        ("trace", LevelFilter::TRACE),
+    ] {
+        assert_eq!(config(&[("LOG_LEVEL", level), ("DEBUG", "false")]).log.level, expected, "{level}");
+        assert_eq!(config(&[("LOG_LEVEL", level), ("DEBUG", "1")]).log.level, expected.max(LevelFilter::DEBUG));
+    }
+}
+
+#[test]
+fn every_bad_value_is_a_fault_that_names_its_variable() {
+    for (name, values) in [
+        ("APP_NAME", &["a\u{7}b"][..]),
+        ("DEBUG", &["maybe", "2"]),
+        ("LOG_LEVEL", &["LOUD"]),
+        ("LOG_FORMAT", &["xml"]),
+        ("HOST", &["example.com", "127.0.0.1:80"]),
+        ("PORT", &["65536", "-1", "http"]),
+        ("DATABASE_URL", &["mysql://x"]),
+        ("OPENAI_API_KEY", &["two words", "schlüssel"]),
+        ("OPENAI_MODEL", &["a\nb"]),
+        ("OPENAI_BASE_URL", &["api.openai.com", "https://u:p@x", "https://x?y", "https://x/v1/chat/completions/"]),
+        ("OPENAI_MAX_TOKENS", &["0", "-1", "1.5"]),
+        ("OPENAI_TEMPERATURE", &["-0.1", "2.1", "NaN", "warm"]),
+        ("OPENAI_TIMEOUT", &["0", "-1", "601", "NaN", "inf", "1e400", "1e-12", "20s"]),
+        ("MAX_RETRIES", &["11", "-1", "x"]),
+        ("RETRY_DELAY", &["-1", "61", "NaN"]),
+        ("REQUEST_TIMEOUT", &["0", "601"]),
+        ("CORS_ORIGINS", &["*", "[1]"]),
+        ("TRUSTED_HOSTS", &["a.example:80", "https://a.example", "*.a.example", "a.example, b c"]),
+        ("TRUSTED_PROXIES", &["10.0.0.1/8", "proxy"]),
+        ("TWILIO_ACCOUNT_SID", &["AC1", "SK0123456789abcdef0123456789abcdef"]),
+        ("TWILIO_AUTH_TOKEN", &[",", "a b"]),
+        ("TWILIO_PHONE_NUMBERS", &["4155550123", "+0155550123", "+1415555012345678"]),
+        ("TWILIO_API_BASE_URL", &["ftp://x"]),
+        ("PUBLIC_BASE_URL", &["https://", "https://x#y"]),
+        ("ADMIN_API_KEY", &["too-short", "with a blank inside it"]),
+        ("VOICE_REPLY_BUDGET", &["0", "10.1"]),
+        ("SMS_REPLY_BUDGET", &["0", "12.5"]),
+        ("VOICE_PATIENCE", &["1", "0", "301"]),
+        ("UNKNOWN_CALLERS", &["ignore"]),
+        ("AUTO_REPLY_DEFAULT", &["y"]),
+        ("TWIML_TEMPLATES_DIR", &["no/such/folder", "Cargo.toml"]),
+        ("SYSTEM_PROMPT", &["\u{FFFD}"]),
+    ] {
+        for value in values {
+            let printed = fault(&[(name, value)]);
+            assert!(printed.starts_with(&format!("{name}: ")) && !printed.contains('\n'), "{printed}");
+        }
+    }
+}
+
+#[test]
+fn all_faults_are_printed_together_and_no_secret_with_them() {
+    let error = load(&[
+        ("PORT", "eighty"),
+        ("ADMIN_API_KEY", "hunter2"),
+        ("TWILIO_AUTH_TOKEN", "hunter2 hunter2"),
+        ("DATABASE_URL", "mysql://u:hunter2@x"),
+        ("PUBLIC_BASE_URL", "https://u:hunter2@"),
+        ("TWILIO_PHONE_NUMBERS", "+14155550123,hunter2"),
+        ("OPENAI_API_KEY", "hunter2\u{e9}"),
+    ])
+    .unwrap_err();
+    let printed = error.to_string();
+    assert_eq!(printed.lines().count(), 7, "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+    assert!(printed.contains(r#"PORT: must be a number from 0 to 65535, but is "eighty""#), "{printed}");
+    assert!(printed.contains("(entry 2 is not)"), "{printed}");
+}
+
+#[test]
+fn secrets_are_read_from_files() {
+    let path = std::env::temp_dir().join(format!("switchboard-secret-{}", uuid::Uuid::now_v7()));
+    let file = path.to_str().unwrap();
+    assert!(fault(&[("ADMIN_API_KEY_FILE", file)]).starts_with("ADMIN_API_KEY_FILE: cannot read the file"));
+    std::fs::write(&path, "\n").unwrap();
+    assert!(fault(&[("OPENAI_API_KEY_FILE", file)]).ends_with("is empty"));
+    std::fs::write(&path, "too-short\n").unwrap();
+    assert!(fault(&[("ADMIN_API_KEY_FILE", file)]).starts_with("ADMIN_API_KEY_FILE: the content must have"));
+    std::fs::write(&path, format!("{TOKEN}\r\n")).unwrap();
+    let read = config(&[("ADMIN_API_KEY_FILE", file), ("TWILIO_AUTH_TOKEN_FILE", file), ("OPENAI_API_KEY_FILE", file)]);
+    assert_eq!(read.admin_api_key.expose_secret(), TOKEN);
+    assert_eq!(read.twilio.auth_tokens[0].expose_secret(), TOKEN);
+    assert!(read.llm.api_key.is_some_and(|key| key.expose_secret() == TOKEN));
+    assert!(fault(&[("ADMIN_API_KEY_FILE", file), ("ADMIN_API_KEY", TOKEN)]).contains("given twice"));
+    std::fs::write(&path, "postgresql://u:p@localhost/x\n").unwrap();
+    assert_eq!(config(&[("DATABASE_URL_FILE", file)]).database.kind(), "postgresql");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn what_may_not_have_been_meant_is_a_warning() {
+    for (variables, named) in [
+        (&[("TWILIO_AUTH_TOKEN", TOKEN)][..], "TWILIO_ACCOUNT_SID is not set"),
+        (&[("TWILIO_ACCOUNT_SID", SID)], "TWILIO_AUTH_TOKEN is not set"),
+        (&[("TWILIO_ACCOUNT_SID", SID), ("TWILIO_AUTH_TOKEN", "changeme")], "TWILIO_AUTH_TOKEN is shorter"),
+        (&[("PUBLIC_BASE_URL", "http://127.0.0.1:8000")], "PUBLIC_BASE_URL is not https"),
+        (&[("PUBLIC_BASE_URL", "https://a.example"), ("TRUSTED_HOSTS", "b.example")], "TRUSTED_HOSTS leaves out"),
+        (&[("HOST", "0.0.0.0")], "PUBLIC_BASE_URL is not set"),
+        (&[("TRUSTED_PROXIES", "0.0.0.0/0")], "TRUSTED_PROXIES trusts every"),
+        (&[("OPENAI_API_KEY", "sk-x"), ("OPENAI_TIMEOUT", "60")], "REQUEST_TIMEOUT is shorter"),
+        (&[("DATABASE_URL", "sqlite:///app.db")], "DATABASE_URL names a file in the root"),
+    ] {
+        let (_, warnings) = load(variables).unwrap();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].0.starts_with(named), "{warnings:?}");
+    }
+}

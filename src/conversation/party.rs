@@ -1,0 +1,155 @@
+//! Whose a call or text is: the caller's own, if the caller is a user; else the user's whose number was called; else a new
+//! user's. And with whom the user then speaks: the peer, which keeps two callers of one owner apart.
+
+use crate::clock::Clock;
+use crate::config::UnknownCallers;
+use crate::db::users::Profile;
+use crate::db::{Db, DbError};
+use crate::twilio::address::Address;
+use crate::twilio::voices::{self, Language, Voice};
+use moka::future::Cache;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long other instances may not see a change of a user; our own changes are seen at once.
+const FRESH: Duration = Duration::from_secs(10);
+/// Pairs of numbers that are remembered.
+const REMEMBERED: u64 = 10_000;
+/// Seconds after which a pause starts a new conversation, for people without preferences.
+pub const DEFAULT_CONVERSATION_TIMEOUT: i64 = 300;
+/// The user of everybody whose number is withheld and who called a number without an owner.
+const WITHHELD: &str = "withheld-number";
+
+/// A user as calls and texts need to know one, with the defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// The user.
+    pub user_id: i64,
+    /// See [`crate::db::users::User::is_active`].
+    pub is_active: bool,
+    /// The language to speak and to listen for.
+    pub language: &'static Language,
+    /// The voice that speaks it.
+    pub voice: Voice,
+    /// Whether texts are answered, or only drafted.
+    pub auto_reply: bool,
+    /// Seconds after which a pause starts a new conversation.
+    pub conversation_timeout: i64,
+}
+
+/// A user, and with whom the user speaks.
+#[derive(Debug, Clone)]
+pub struct Party {
+    /// The user.
+    pub person: Arc<Person>,
+    /// Empty when the users themselves speak; the other side's address when the user is the owner of the called number; the
+    /// CallSid (or MessageSid) when the other side is unknown.
+    pub peer: String,
+}
+
+/// Finds out whose a call or text is. Cheap to clone.
+#[derive(Clone)]
+pub struct Directory {
+    db: Db,
+    clock: Clock,
+    unknown: UnknownCallers,
+    auto_reply_default: bool,
+    known: Cache<String, Option<Arc<Found>>>,
+}
+
+struct Found {
+    person: Arc<Person>,
+    phone_number: Option<String>,
+}
+
+impl Directory {
+    /// A directory over the users in `db`.
+    pub fn new(db: Db, clock: Clock, unknown: UnknownCallers, auto_reply_default: bool) -> Self {
+        let known = Cache::builder().max_capacity(REMEMBERED).time_to_live(FRESH).build();
+        Self { db, clock, unknown, auto_reply_default, known }
+    }
+
+    /// Whose a call or text from `from` to `to` is; `sid` names it. `None` when it is nobody's and strangers are refused.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn party(&self, from: &Address<'_>, to: &Address<'_>, sid: &str) -> Result<Option<Party>, DbError> {
+        if let Some(party) = self.known_party(from, to, sid).await? {
+            return Ok(Some(party));
+        }
+        if self.unknown == UnknownCallers::Refuse {
+            return Ok(None);
+        }
+        let Some(number) = from.number else { return Ok(Some(self.withheld(sid).await?)) };
+        let spare = format!("{number} ({})", &uuid::Uuid::now_v7().simple().to_string()[20..]);
+        self.db.create_caller(self.clock.now(), number, &spare, Some(number)).await?;
+        self.forget().await;
+        self.known_party(from, to, sid).await
+    }
+
+    /// A user's own side of things, for the REST API.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn person(&self, user_id: i64) -> Result<Option<Person>, DbError> {
+        Ok(self.db.profile(user_id).await?.map(|profile| self.person_of(&profile)))
+    }
+
+    /// Forgets all that is remembered, after a user or preferences changed.
+    pub async fn forget(&self) {
+        self.known.invalidate_all();
+        self.known.run_pending_tasks().await;
+    }
+
+    async fn known_party(&self, from: &Address<'_>, to: &Address<'_>, sid: &str) -> Result<Option<Party>, DbError> {
+        if from.number.is_none() && to.number.is_none() {
+            return Ok(None);
+        }
+        let key = format!("{} {}", from.number.unwrap_or_default(), to.number.unwrap_or_default());
+        let found = match self.known.get(&key).await {
+            Some(found) => found,
+            None => {
+                let profile = self.db.profile_between(from.number, to.number).await?;
+                let found = profile.map(|profile| {
+                    let person = Arc::new(self.person_of(&profile));
+                    Arc::new(Found { person, phone_number: profile.phone_number })
+                });
+                self.known.insert(key, found.clone()).await;
+                found
+            }
+        };
+        Ok(found.map(|found| {
+            let is_caller = from.number.is_some() && found.phone_number.as_deref() == from.number;
+            let peer = match (is_caller, from.number) {
+                (true, _) => String::new(),
+                (false, Some(number)) => number.to_owned(),
+                (false, None) => sid.to_owned(),
+            };
+            Party { person: found.person.clone(), peer }
+        }))
+    }
+
+    async fn withheld(&self, sid: &str) -> Result<Party, DbError> {
+        let profile = match self.db.profile_by_name(WITHHELD).await? {
+            Some(profile) => profile,
+            None => {
+                self.db.create_caller(self.clock.now(), WITHHELD, WITHHELD, None).await?;
+                self.db.profile_by_name(WITHHELD).await?.ok_or(DbError::NoParent)?
+            }
+        };
+        Ok(Party { person: Arc::new(self.person_of(&profile)), peer: sid.to_owned() })
+    }
+
+    fn person_of(&self, profile: &Profile) -> Person {
+        let tag = profile.language.as_deref().unwrap_or(voices::DEFAULT_LANGUAGE);
+        let language = voices::language(tag).unwrap_or(&voices::languages()[0]);
+        Person {
+            user_id: profile.user_id,
+            is_active: profile.is_active,
+            language,
+            voice: voices::voice_for(profile.tts_voice.as_deref().unwrap_or(voices::DEFAULT_VOICE), language),
+            auto_reply: profile.auto_reply_enabled.unwrap_or(self.auto_reply_default),
+            conversation_timeout: profile.conversation_timeout.unwrap_or(DEFAULT_CONVERSATION_TIMEOUT),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the model is told of earlier turns: the last ones with the same user and peer, back to the first long pause.
+
+use crate::clock::{Micros, SECOND};
+use crate::db::conversations::Exchange;
+use crate::llm::{Message, Role};
+
+/// The messages for the model, oldest first, ending with what is `said` now (at `now`). `earlier` is newest first; it is
+/// followed back until two neighbours lie more than `timeout_seconds` apart.
+pub fn messages(earlier: Vec<Exchange>, said: &str, now: Micros, timeout_seconds: i64) -> Vec<Message> {
+    let timeout = timeout_seconds.saturating_mul(SECOND);
+    let mut next_at = now;
+    let linked = earlier.into_iter().take_while(|exchange| {
+        let linked = next_at - exchange.last_at <= timeout;
+        next_at = exchange.said_at;
+        linked
+    });
+    let mut linked: Vec<_> = linked.collect();
+    linked.reverse();
+    let mut messages: Vec<Message> = Vec::with_capacity(2 * linked.len() + 1);
+    for exchange in linked {
+        push(&mut messages, Role::User, exchange.said);
+        if let Some(answer) = exchange.answer {
+            push(&mut messages, Role::Assistant, answer);
+        }
+    }
+    push(&mut messages, Role::User, said.to_owned());
+    messages
+}
+
+/// Many models insist that the sides take turns, so words that were never answered join the next ones.
+fn push(messages: &mut Vec<Message>, role: Role, content: String) {
+    match messages.last_mut() {
+        Some(last) if last.role == role => {
+            last.content.push('\n');
+            last.content.push_str(&content);
+        }
+        _ => messages.push(Message { role, content }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchange(at_seconds: i64, said: &str, answer: Option<&str>) -> Exchange {
+        let at = at_seconds * SECOND;
+        Exchange { said_at: at, last_at: at + SECOND, said: said.into(), answer: answer.map(str::to_owned) }
+    }
+
+    fn told(earlier: Vec<Exchange>, now_seconds: i64) -> Vec<String> {
+        let messages = messages(earlier, "now", now_seconds * SECOND, 300);
+        messages.into_iter().map(|message| format!("{:?}: {}", message.role, message.content)).collect()
+    }
+
+    #[test]
+    fn a_pause_longer_than_the_timeout_ends_the_thread() {
+        let earlier = vec![
+            exchange(1000, "third", Some("3")),
+            exchange(900, "second", Some("2")),
+            exchange(10, "first", Some("1")),
+        ];
+        assert_eq!(told(earlier, 1100), ["User: second", "Assistant: 2", "User: third", "Assistant: 3", "User: now"]);
+    }
+
+    #[test]
+    fn unanswered_words_join_the_next() {
+        assert_eq!(told(vec![exchange(1000, "hello?", None)], 1010), ["User: hello?\nnow"]);
+    }
+
+    #[test]
+    fn without_a_recent_exchange_only_the_words_themselves_are_told() {
+        assert_eq!(told(vec![exchange(0, "old", Some("1"))], 302), ["User: now"]);
+    }
+}

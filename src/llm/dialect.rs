@@ -1,0 +1,142 @@
+//! Which of the optional request fields a server takes, learned from its refusals.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use super::retry::Failure;
+
+const COMPLETION_TOKENS: u8 = 1;
+const NO_TEMPERATURE: u8 = 2;
+const NO_STREAM_OPTIONS: u8 = 4;
+const NO_SCHEMA: u8 = 8;
+const NO_JSON: u8 = 16;
+
+/// How a decision's form is asked for, besides in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `json_schema`, strict.
+    Schema,
+    /// `json_object`.
+    Object,
+    /// Not at all.
+    Plain,
+}
+
+/// What is known of a server, shared by all requests to it.
+#[derive(Debug, Default)]
+pub(super) struct Learned(AtomicU8);
+
+impl Learned {
+    pub(super) fn dialect(&self) -> Dialect {
+        Dialect { bits: self.0.load(Relaxed), changed: 0 }
+    }
+
+    /// Keeps what a request that succeeded found out. Of two at the same time the later wins; the other's finding is
+    /// found again.
+    pub(super) fn keep(&self, dialect: Dialect) {
+        if dialect.changed != 0 {
+            self.0.store(dialect.bits, Relaxed);
+        }
+    }
+}
+
+/// How one request speaks to the server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dialect {
+    bits: u8,
+    /// What this request has changed already: nothing is changed twice.
+    changed: u8,
+}
+
+impl Dialect {
+    fn has(self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+
+    /// `max_completion_tokens` (newer OpenAI models know only that) in place of `max_tokens` (older servers only that).
+    pub(super) fn completion_tokens(self) -> bool {
+        self.has(COMPLETION_TOKENS)
+    }
+
+    pub(super) fn temperature(self) -> bool {
+        !self.has(NO_TEMPERATURE)
+    }
+
+    pub(super) fn stream_options(self) -> bool {
+        !self.has(NO_STREAM_OPTIONS)
+    }
+
+    pub(super) fn format(self) -> Format {
+        if self.has(NO_JSON) {
+            Format::Plain
+        } else if self.has(NO_SCHEMA) {
+            Format::Object
+        } else {
+            Format::Schema
+        }
+    }
+
+    /// The dialect to try after this refusal, if it is about one of the fields. `formatted`: a form was asked for.
+    pub(super) fn adapted(self, failure: &Failure, formatted: bool) -> Option<Self> {
+        let Failure::Status { status, body, .. } = failure else { return None };
+        let names = |words: &[&str]| words.iter().any(|word| body.contains(word));
+        let invalid = matches!(status, 400 | 422);
+        let about_form = match status {
+            501 => true,
+            // 500: some servers fail over a form that they do not know.
+            400 | 404 | 422 | 500 => names(&["response_format", "json_schema", "json_object"]),
+            _ => false,
+        };
+        let change = match self.format() {
+            Format::Schema if formatted && about_form => NO_SCHEMA,
+            Format::Object if formatted && about_form => NO_JSON,
+            _ if invalid && self.stream_options() && names(&["stream_options"]) => NO_STREAM_OPTIONS,
+            _ if invalid && self.temperature() && names(&["temperature"]) => NO_TEMPERATURE,
+            _ if invalid && names(&["max_tokens", "max_completion_tokens"]) => COMPLETION_TOKENS,
+            _ => return None,
+        };
+        (self.changed & change == 0).then_some(Self { bits: self.bits ^ change, changed: self.changed | change })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, body: &str) -> Failure {
+        Failure::Status { status, retry_after: None, body: body.into() }
+    }
+
+    #[test]
+    fn token_field_is_switched_once_in_either_direction() {
+        let learned = Learned::default();
+        let newer = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead.";
+        let changed = learned.dialect().adapted(&refused(400, newer), false).unwrap();
+        assert!(changed.completion_tokens());
+        assert!(changed.adapted(&refused(400, "max_completion_tokens is too large"), false).is_none());
+        learned.keep(changed);
+        let older = refused(422, r#"{"detail":[{"loc":["body","max_completion_tokens"]}]}"#);
+        assert!(!learned.dialect().adapted(&older, false).unwrap().completion_tokens());
+    }
+
+    #[test]
+    fn the_form_steps_down_and_only_where_one_was_asked_for() {
+        let body = refused(400, "'response_format' of type 'json_schema' is not supported");
+        let fresh = Learned::default().dialect();
+        assert!(fresh.adapted(&body, false).is_none());
+        let object = fresh.adapted(&body, true).unwrap();
+        assert_eq!(object.format(), Format::Object);
+        let plain = object.adapted(&refused(501, ""), true).unwrap();
+        assert_eq!(plain.format(), Format::Plain);
+        assert!(plain.adapted(&body, true).is_none());
+        assert!(fresh.adapted(&refused(404, "no such model"), true).is_none());
+    }
+
+    #[test]
+    fn other_fields_are_left_out_when_named() {
+        let fresh = Learned::default().dialect();
+        assert!(!fresh.adapted(&refused(400, "'temperature' does not support 0.7"), false).unwrap().temperature());
+        assert!(!fresh.adapted(&refused(422, "extra fields: stream_options"), false).unwrap().stream_options());
+        assert!(fresh.adapted(&refused(401, "temperature"), false).is_none());
+        assert!(fresh.adapted(&Failure::Connection, true).is_none());
+    }
+}

@@ -1,0 +1,120 @@
+//! The worker: takes up the jobs that are due, several at a time, and now and then sweeps what nobody reported the end of.
+
+use crate::clock::{Clock, Micros, SECOND};
+use crate::db::Db;
+use crate::db::jobs::{Job, REPLY};
+use crate::sms::reply::{LEASE, Replier};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// Jobs worked on at the same time.
+const AT_ONCE: usize = 32;
+/// The longest sleep: how late another instance's abandoned job is seen.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// The time between two sweeps.
+const SWEEP_EVERY: Micros = 60 * SECOND;
+/// A call whose end was not reported in this time is closed.
+const FORGOTTEN_AFTER: Micros = 4 * 3600 * SECOND;
+/// Answers are kept this long for a redelivery.
+const ANSWERS_KEPT: Micros = 24 * 3600 * SECOND;
+
+/// The outbox. Cheap to clone.
+#[derive(Clone)]
+pub struct Outbox {
+    db: Db,
+    clock: Clock,
+    replier: Replier,
+    wake: Arc<Notify>,
+    tasks: TaskTracker,
+}
+
+impl Outbox {
+    /// An outbox over the jobs in `db`.
+    pub fn new(db: Db, clock: Clock, replier: Replier) -> Self {
+        Self { db, clock, replier, wake: Arc::default(), tasks: TaskTracker::new() }
+    }
+
+    /// Tells the worker that a job is due now.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The way replies go, for the webhook that starts one.
+    pub fn replier(&self) -> &Replier {
+        &self.replier
+    }
+
+    /// Runs work that belongs to a job in a task that [`Outbox::drain`] waits for.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
+    }
+
+    /// Works until `stop`; jobs that were begun are not interrupted.
+    pub async fn run(&self, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut swept = Micros::MIN;
+        while !stop.is_cancelled() {
+            if self.clock.now() >= swept.saturating_add(SWEEP_EVERY) {
+                swept = self.clock.now();
+                self.sweep().await;
+            }
+            // A worker without a free place claims nothing, so that others can.
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            match self.db.claim_job(self.clock.now(), self.clock.now() + LEASE).await {
+                Ok(Some(job)) => {
+                    let outbox = self.clone();
+                    self.tasks.spawn(async move {
+                        outbox.work(job).await;
+                        drop(place);
+                    });
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => warn!(%error, "The outbox cannot be read"),
+            }
+            drop(place);
+            let sleep = self.until_next().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// Waits until all jobs that were begun are over.
+    pub async fn drain(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn work(&self, job: Job) {
+        match job.kind.as_str() {
+            REPLY => self.replier.resume(job).await,
+            // A newer version wrote it: leave it to that one.
+            other => warn!(job.id = job.id, job.kind = other, "The outbox holds a job of an unknown kind"),
+        }
+    }
+
+    async fn until_next(&self) -> Duration {
+        let next = self.db.next_job_at().await.ok().flatten();
+        let wait = next.map_or(Micros::MAX, |at| at.saturating_sub(self.clock.now()));
+        Duration::from_micros(u64::try_from(wait).unwrap_or(0)).clamp(Duration::from_millis(10), LONGEST_SLEEP)
+    }
+
+    async fn sweep(&self) {
+        let now = self.clock.now();
+        match self.db.close_forgotten_calls(now, now - FORGOTTEN_AFTER).await {
+            Ok(0) => {}
+            Ok(calls) => info!(calls, "Closed {calls} calls whose end was never reported"),
+            Err(error) => warn!(%error, "Forgotten calls could not be closed"),
+        }
+        if let Err(error) = self.db.forget_voice_answers(now - ANSWERS_KEPT).await {
+            warn!(%error, "Old answers could not be deleted");
+        }
+    }
+}

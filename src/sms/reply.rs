@@ -1,0 +1,333 @@
+//! The way of one reply from the text to its sender. The job in the outbox is the permission to answer: whoever holds it
+//! decides, and whoever deletes it owns the answer. The webhook that brought the text holds it first, and answers in time
+//! if it can; what it cannot do in time goes on here and is sent through Twilio's REST API.
+
+use super::decision::{DecisionError, SmsService, Text};
+use crate::clock::{Clock, Micros, SECOND, to_utc};
+use crate::conversation::party::{Directory, Person};
+use crate::db::conversations::Except;
+use crate::db::jobs::Job;
+use crate::db::messages::{Message, Sent, TextDecision, reply_status};
+use crate::db::{Db, DbError};
+use crate::twilio::rest::{Outgoing, Rest, RestError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+/// How long a claim holds without being renewed; after that another worker takes the job up.
+pub const LEASE: Micros = 25 * SECOND;
+/// How often the holder renews its claim.
+const RENEWAL: Duration = Duration::from_secs(8);
+/// A reply that could not be sent in this time is given up.
+const GIVE_UP_AFTER: Micros = 24 * 3600 * SECOND;
+
+/// Brings replies to their senders. Cheap to clone.
+#[derive(Clone)]
+pub struct Replier {
+    /// Where texts, replies and jobs are.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Who decides.
+    pub sms: SmsService,
+    /// Whose texts they are.
+    pub directory: Directory,
+    /// How replies are sent late; none without an account.
+    pub rest: Option<Rest>,
+    /// Where Twilio reports a reply's progress.
+    pub status_callback: Option<Arc<str>>,
+}
+
+/// A text whose reply is due, with the job that permits it.
+pub struct Due {
+    /// The claimed job.
+    pub job: Job,
+    /// Whose text it is.
+    pub person: Arc<Person>,
+    /// The other side.
+    pub peer: String,
+    /// The sender's address.
+    pub from: String,
+    /// Our address.
+    pub to: String,
+    /// What was written.
+    pub text: String,
+    /// How many files came with it.
+    pub media: usize,
+}
+
+/// The webhook that waits for a reply: the reply is either handed to it or, once it has stopped waiting, sent by REST;
+/// never both.
+pub struct Waiting {
+    taken: Arc<AtomicBool>,
+    answer: oneshot::Sender<String>,
+}
+
+/// The webhook's own end of [`Waiting`]. Dropping it counts as having stopped to wait.
+pub struct Hearing {
+    taken: Arc<AtomicBool>,
+    /// The reply.
+    pub answer: oneshot::Receiver<String>,
+}
+
+/// A webhook's wait for a reply.
+pub fn waiting() -> (Waiting, Hearing) {
+    let (sender, receiver) = oneshot::channel();
+    let taken = Arc::new(AtomicBool::new(false));
+    (Waiting { taken: taken.clone(), answer: sender }, Hearing { taken, answer: receiver })
+}
+
+impl Waiting {
+    /// Whether the reply may go to the webhook, which from now on waits for it however long its storing takes.
+    fn take(&self) -> bool {
+        !self.taken.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Hearing {
+    /// Stops waiting; false when the reply is on its way to the webhook already.
+    pub fn stop(&self) -> bool {
+        !self.taken.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Why a reply is not out yet, and what to do about it.
+#[derive(Debug)]
+enum Setback {
+    /// Try again, not before this time if one is given.
+    Later(String, Option<Duration>),
+    /// No use trying again; with Twilio's error code.
+    Final(String, Option<i64>),
+}
+
+impl From<DbError> for Setback {
+    fn from(error: DbError) -> Self {
+        Self::Later(error.to_string(), None)
+    }
+}
+
+impl Replier {
+    /// Answers a text that a webhook just brought, handing the reply to the webhook if it still waits.
+    pub async fn answer(&self, due: Due, waiting: Waiting) {
+        let decided = self.held(&due.job, self.decide(&due)).await;
+        let setback = match decided {
+            Ok(decision) if waiting.take() => {
+                let reply = decision.reply_text.clone();
+                let now = self.clock.now();
+                match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
+                    Ok(true) => return drop(waiting.answer.send(reply)),
+                    Ok(false) => return,
+                    Err(error) => error.into(),
+                }
+            }
+            Ok(decision) => match self.held(&due.job, self.send_decided(&due, decision)).await {
+                Ok(()) => return,
+                Err(setback) => setback,
+            },
+            Err(setback) => setback,
+        };
+        self.put_off(&due.job, setback).await;
+    }
+
+    /// Goes on with a reply from where its row says it is.
+    pub async fn resume(&self, job: Job) {
+        let outcome = self.held(&job, self.go_on(&job)).await;
+        if let Err(setback) = outcome {
+            self.put_off(&job, setback).await;
+        }
+    }
+
+    async fn go_on(&self, job: &Job) -> Result<(), Setback> {
+        let Some(message) = self.db.message(job.subject_id).await? else {
+            return Ok(self.db.drop_job(job).await?);
+        };
+        let Some(due) = self.due(job.clone(), &message).await? else {
+            return Ok(self.db.drop_job(job).await?);
+        };
+        match (message.reply_text, message.reply_status.as_deref()) {
+            (Some(reply), Some(reply_status::SENDING)) => self.send_again(&due, &reply, message.send_started_at).await,
+            (Some(reply), _) => self.send(&due, &reply).await,
+            (None, _) => {
+                let decision = self.decide(&due).await?;
+                if due.person.auto_reply {
+                    self.send_decided(&due, decision).await
+                } else {
+                    let now = self.clock.now();
+                    self.db.settle_message(now, job, Some(decision), reply_status::DRAFT, None).await?;
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// `None` when the text is nobody's any more.
+    async fn due(&self, job: Job, message: &Message) -> Result<Option<Due>, DbError> {
+        let Some(user_id) = message.user_id else { return Ok(None) };
+        let Some(person) = self.directory.person(user_id).await? else { return Ok(None) };
+        let media = message.media.as_deref().and_then(|list| serde_json::from_str::<Vec<serde_json::Value>>(list).ok());
+        Ok(Some(Due {
+            job,
+            person: Arc::new(person),
+            peer: message.peer.clone(),
+            from: message.from_number.clone().unwrap_or_default(),
+            to: message.to_number.clone().unwrap_or_default(),
+            text: message.incoming_text.clone(),
+            media: media.map_or(0, |list| list.len()),
+        }))
+    }
+
+    async fn decide(&self, due: &Due) -> Result<TextDecision, Setback> {
+        let text = Text {
+            person: &due.person,
+            peer: &due.peer,
+            text: &due.text,
+            media: due.media,
+            except: Except::Text(due.job.subject_id),
+        };
+        let decided = self.sms.decide(text).await.map_err(|error| match error {
+            DecisionError::Llm(error) => Setback::Later(error.to_string(), error.retry_after()),
+            DecisionError::Db(error) => error.into(),
+        })?;
+        let (text_ms, message_id) = (decided.elapsed_ms.round(), due.job.subject_id);
+        let decision = decided.decision;
+        let (tokens_in, tokens_out) = (decision.input_tokens, decision.output_tokens);
+        info!(message.id = message_id, text_ms, tokens_in, tokens_out, "Decided text {message_id} in {text_ms} ms");
+        if decided.elapsed_ms > 2_000.0 {
+            warn!(message.id = message_id, text_ms, "Deciding a text took longer than two seconds");
+        }
+        Ok(decision)
+    }
+
+    async fn send_decided(&self, due: &Due, decision: TextDecision) -> Result<(), Setback> {
+        let reply = decision.reply_text.clone();
+        let now = self.clock.now();
+        if self.db.progress_message(now, &due.job, Some(decision), reply_status::PENDING).await? {
+            self.send(due, &reply).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a reply whose last try ended without an answer: only if Twilio knows nothing of it.
+    async fn send_again(&self, due: &Due, reply: &str, started: Option<Micros>) -> Result<(), Setback> {
+        let rest = self.rest()?;
+        let since = started.unwrap_or(due.job.created_at);
+        // Twilio's filter knows days only.
+        let day = to_utc(since).date().to_string();
+        let found = rest.find_sent(&self.outgoing(due, reply), &day).await.map_err(setback)?;
+        let ours = found.into_iter().find(|sent| sent.date_created.as_deref().is_none_or(|at| is_after(at, since)));
+        match ours {
+            Some(sent) => self.sent(due, sent.sid, &sent.status).await,
+            None => self.send(due, reply).await,
+        }
+    }
+
+    async fn send(&self, due: &Due, reply: &str) -> Result<(), Setback> {
+        let rest = self.rest()?;
+        if !self.db.progress_message(self.clock.now(), &due.job, None, reply_status::SENDING).await? {
+            return Ok(());
+        }
+        let sent = rest.send_message(&self.outgoing(due, reply)).await.map_err(setback)?;
+        self.sent(due, sent.sid, &sent.status).await
+    }
+
+    async fn sent(&self, due: &Due, sid: String, status: &str) -> Result<(), Setback> {
+        let status = if status.is_empty() { "queued" } else { status };
+        info!(message.id = due.job.subject_id, reply.sid = sid, "Sent the reply to text {}", due.job.subject_id);
+        let sent = Sent { sid: Some(sid), error_code: None };
+        self.db.settle_message(self.clock.now(), &due.job, None, status, Some(sent)).await?;
+        Ok(())
+    }
+
+    fn outgoing<'a>(&'a self, due: &'a Due, body: &'a str) -> Outgoing<'a> {
+        Outgoing { to: &due.from, from: &due.to, body, status_callback: self.status_callback.as_deref() }
+    }
+
+    fn rest(&self) -> Result<&Rest, Setback> {
+        let missing = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are needed to send a reply late";
+        self.rest.as_ref().ok_or_else(|| Setback::Final(missing.to_owned(), None))
+    }
+
+    /// Works while renewing the claim.
+    async fn held<T>(&self, job: &Job, work: impl Future<Output = Result<T, Setback>>) -> Result<T, Setback> {
+        let renew = async {
+            loop {
+                tokio::time::sleep(RENEWAL).await;
+                self.db.move_job(job, self.clock.now() + LEASE, None).await.ok();
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            () = renew => Err(Setback::Later("the claim ended".to_owned(), None)),
+        }
+    }
+
+    async fn put_off(&self, job: &Job, setback: Setback) {
+        let now = self.clock.now();
+        let (subject, attempts) = (job.subject_id, job.attempts);
+        let outcome = match setback {
+            Setback::Later(reason, after) if now - job.created_at < GIVE_UP_AFTER => {
+                warn!(message.id = subject, attempts, reason, "The reply to text {subject} has to wait");
+                self.db.move_job(job, now + backoff(attempts, after), Some(reason)).await.map(drop)
+            }
+            Setback::Later(reason, _) => {
+                warn!(message.id = subject, attempts, reason, "The reply to text {subject} is given up after a day");
+                self.db.give_up_reply(now, job, reason, None).await
+            }
+            Setback::Final(reason, code) => {
+                warn!(message.id = subject, attempts, reason, "The reply to text {subject} is given up");
+                self.db.give_up_reply(now, job, reason, code).await
+            }
+        };
+        if let Err(error) = outcome {
+            // The claim runs out and the job is taken up again.
+            warn!(message.id = subject, %error, "Could not put off the reply to text {subject}");
+        }
+    }
+}
+
+fn setback(error: RestError) -> Setback {
+    let reason = error.to_string();
+    match error {
+        RestError::Refused { code, .. } => Setback::Final(reason, code),
+        RestError::NotTaken { retry_after, .. } => Setback::Later(reason, retry_after),
+        RestError::Credentials(_) => Setback::Later(reason, Some(Duration::from_secs(60))),
+        RestError::Unreachable(_) | RestError::Unknown(_) => Setback::Later(reason, None),
+    }
+}
+
+/// The wait before the next try: two seconds, doubled each time up to ten minutes, a little more at random so that what
+/// failed together is not tried together; at least `after`.
+fn backoff(attempts: i64, after: Option<Duration>) -> Micros {
+    let doubled = (2 * SECOND) << (attempts - 1).clamp(0, 9);
+    let base = doubled.min(600 * SECOND).max(after.map_or(0, crate::clock::micros));
+    let random = uuid::Uuid::now_v7().as_u128() as u16;
+    base + base / 4 * Micros::from(random) / Micros::from(u16::MAX)
+}
+
+/// Whether Twilio's time (RFC 2822, whole seconds) is not before `since`.
+fn is_after(at: &str, since: Micros) -> bool {
+    time::OffsetDateTime::parse(at, &time::format_description::well_known::Rfc2822)
+        .map_or(true, |at| at.unix_timestamp() >= since / SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_come_after_seconds_first_and_minutes_at_last() {
+        for (attempts, low, high) in [(1, 2, 3), (2, 4, 5), (5, 32, 40), (20, 600, 750)] {
+            let wait = backoff(attempts, None) / SECOND;
+            assert!((low..=high).contains(&wait), "{attempts}: {wait}");
+        }
+        assert!(backoff(1, Some(Duration::from_secs(30))) >= 30 * SECOND);
+    }
+}
