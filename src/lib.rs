@@ -14,3 +14,4 @@ pub mod outbox;
 pub mod sms;
 pub mod telemetry;
 pub mod twilio;
+pub mod webhooks;

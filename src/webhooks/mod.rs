@@ -1,0 +1,36 @@
+//! What Twilio calls. A handler that names [`Signed`] in its arguments has passed the signature check; there is no other
+//! way to a webhook's fields.
+
+mod origin;
+mod requests;
+mod signed;
+pub mod sms;
+pub mod status;
+mod turns;
+pub mod voice;
+
+use crate::app::App;
+pub use origin::called_url;
+use poem::http::{StatusCode, header};
+use poem::{IntoResponse, Response};
+pub use signed::{BODY_LIMIT, Signed, body_of};
+
+/// A TwiML document as an answer.
+#[derive(Debug)]
+pub struct Twiml(pub String);
+
+impl IntoResponse for Twiml {
+    fn into_response(self) -> Response {
+        Response::builder()
+            .status(StatusCode::OK)
+            .header(header::CONTENT_TYPE, "text/xml; charset=utf-8")
+            .header(header::CACHE_CONTROL, "no-store")
+            .body(self.0)
+    }
+}
+
+/// A path of ours as Twilio must be told it: below the public address's prefix, without a query.
+fn link(app: &App, path: &str) -> String {
+    let prefix = app.config.public_url.as_ref().map_or("", |url| url.path_prefix());
+    format!("{prefix}{path}")
+}

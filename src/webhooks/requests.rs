@@ -1,0 +1,210 @@
+//! The fields of each webhook (twilio.com/docs/voice/twiml, …/messaging/guides/webhook-request).
+
+use crate::clock::Micros;
+use crate::db::calls::CallEvent;
+use crate::twilio::form::Form;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+/// A webhook that can be read from its form.
+pub trait Webhook: Sized + Send {
+    /// Reads the fields.
+    ///
+    /// # Errors
+    /// When the id of what it is about is missing or absurd.
+    fn read(form: &Form<'_>) -> Result<Self, BadField>;
+}
+
+/// A field without which a webhook means nothing, or one no database text can hold.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is missing or not what Twilio sends.")]
+pub struct BadField(&'static str);
+
+/// Ids and addresses are short; what is longer is not Twilio's.
+const LONGEST_ID: usize = 64;
+const LONGEST_ADDRESS: usize = 320;
+
+fn sid(form: &Form<'_>, name: &'static str) -> Result<String, BadField> {
+    let sid = form.get(name).unwrap_or_default();
+    let is_sound = !sid.is_empty() && sid.len() <= LONGEST_ID && sid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_sound { Ok(sid.to_owned()) } else { Err(BadField(name)) }
+}
+
+fn address(form: &Form<'_>, name: &'static str) -> Result<String, BadField> {
+    let address = form.text(name);
+    if address.len() <= LONGEST_ADDRESS { Ok(address) } else { Err(BadField(name)) }
+}
+
+/// A short word such as a status; what is none is left out.
+fn word(form: &Form<'_>, name: &str) -> Option<String> {
+    let word = form.get(name)?;
+    let is_sound =
+        !word.is_empty() && word.len() <= 32 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    is_sound.then(|| word.to_owned())
+}
+
+/// What every webhook of a call says.
+#[derive(Debug, Clone)]
+pub struct CallRequest {
+    /// The call.
+    pub call_sid: String,
+    /// The caller.
+    pub from: String,
+    /// The called number.
+    pub to: String,
+    direction: String,
+    status: String,
+}
+
+impl CallRequest {
+    /// The sides as the gateway sees them: on a call that we placed, the person is the one who was called.
+    pub fn person_and_us(&self) -> (&str, &str) {
+        if self.direction.starts_with("outbound") { (&self.to, &self.from) } else { (&self.from, &self.to) }
+    }
+
+    /// What the log of calls is told.
+    pub fn event(&self, at: Micros) -> CallEvent {
+        CallEvent {
+            call_sid: self.call_sid.clone(),
+            direction: self.direction.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            status: self.status.clone(),
+            duration_seconds: None,
+            at,
+        }
+    }
+}
+
+impl Webhook for CallRequest {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        Ok(Self {
+            call_sid: sid(form, "CallSid")?,
+            from: address(form, "From")?,
+            to: address(form, "To")?,
+            direction: word(form, "Direction").unwrap_or_else(|| "inbound".to_owned()),
+            status: word(form, "CallStatus").unwrap_or_else(|| "in-progress".to_owned()),
+        })
+    }
+}
+
+/// What a Gather heard.
+#[derive(Debug)]
+pub struct SpeechTurn {
+    /// The call.
+    pub call: CallRequest,
+    speech: String,
+    digits: String,
+}
+
+impl SpeechTurn {
+    /// What the caller said, or which keys were pressed; empty after a silence.
+    pub fn words(&self) -> String {
+        match (self.speech.trim(), self.digits.trim()) {
+            ("", "") => String::new(),
+            ("", digits) => format!("(keys pressed: {digits})"),
+            (speech, _) => speech.to_owned(),
+        }
+    }
+}
+
+impl Webhook for SpeechTurn {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        Ok(Self { call: CallRequest::read(form)?, speech: form.text("SpeechResult"), digits: form.text("Digits") })
+    }
+}
+
+/// A report on a call's progress.
+#[derive(Debug)]
+pub struct CallProgress {
+    call: CallRequest,
+    duration_seconds: Option<i64>,
+    at: Option<Micros>,
+}
+
+impl CallProgress {
+    /// What the log of calls is told; `now` counts when Twilio gives no time.
+    pub fn event(&self, now: Micros) -> CallEvent {
+        let mut event = self.call.event(self.at.unwrap_or(now));
+        event.duration_seconds = self.duration_seconds;
+        event
+    }
+}
+
+impl Webhook for CallProgress {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        let seconds = |name| form.get(name).and_then(|value| value.parse::<u32>().ok()).map(i64::from);
+        let at = form.get("Timestamp").and_then(|at| OffsetDateTime::parse(at, &Rfc2822).ok());
+        let at = at.and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000).ok()).filter(|at| *at > 0);
+        let duration_seconds = seconds("CallDuration").filter(|seconds| *seconds < 7 * 24 * 3600);
+        Ok(Self { call: CallRequest::read(form)?, duration_seconds, at })
+    }
+}
+
+/// An incoming text.
+#[derive(Debug)]
+pub struct IncomingText {
+    /// The text's id.
+    pub message_sid: String,
+    /// The sender.
+    pub from: String,
+    /// Our number.
+    pub to: String,
+    /// What was written; the button's words when one was pressed.
+    pub text: String,
+    /// Twilio's reading of a keyword, with Advanced Opt-Out.
+    pub opt_out_type: Option<String>,
+    /// JSON list of `{url, content_type}`.
+    pub media: Option<String>,
+    /// How many there are.
+    pub media_count: usize,
+}
+
+/// Twilio allows ten files a message.
+const MOST_MEDIA: usize = 10;
+
+impl Webhook for IncomingText {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        let message_sid = sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?;
+        let body = form.text("Body");
+        let count = form.get("NumMedia").and_then(|count| count.parse::<usize>().ok()).unwrap_or(0).min(MOST_MEDIA);
+        let media: Vec<_> = (0..count)
+            .filter_map(|n| {
+                let url = form.get(&format!("MediaUrl{n}"))?.replace('\0', "");
+                let content_type = form.get(&format!("MediaContentType{n}")).map(|kind| kind.replace('\0', ""));
+                Some(json!({ "url": url, "content_type": content_type }))
+            })
+            .collect();
+        Ok(Self {
+            message_sid,
+            from: address(form, "From")?,
+            to: address(form, "To")?,
+            text: if body.is_empty() { form.text("ButtonText") } else { body },
+            opt_out_type: word(form, "OptOutType"),
+            media_count: media.len(),
+            media: (!media.is_empty()).then(|| json!(media).to_string()),
+        })
+    }
+}
+
+/// A report on a reply's progress.
+#[derive(Debug)]
+pub struct MessageProgress {
+    /// The reply's id.
+    pub message_sid: String,
+    /// Twilio's status, if it is one.
+    pub status: Option<String>,
+    /// Twilio's error code of a reply that failed.
+    pub error_code: Option<i64>,
+}
+
+impl Webhook for MessageProgress {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        Ok(Self {
+            message_sid: sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?,
+            status: word(form, "MessageStatus").or_else(|| word(form, "SmsStatus")),
+            error_code: form.get("ErrorCode").and_then(|code| code.parse::<u32>().ok()).map(i64::from),
+        })
+    }
+}

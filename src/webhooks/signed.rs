@@ -1,0 +1,89 @@
+//! The extractor that lets only Twilio's requests through.
+
+use super::origin::called_url;
+use super::requests::Webhook;
+use crate::app::App;
+use crate::twilio::form::Form;
+use crate::twilio::signature::Payload;
+use poem::error::SizedLimitError;
+use poem::http::{StatusCode, header};
+use poem::web::Data;
+use poem::{Body, Error, FromRequest, Request, RequestBody, Response, Result};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::warn;
+
+/// The largest body any request may have, in bytes.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The fields of a webhook that Twilio signed.
+///
+/// Anything unsigned, of another account or signed with another token is answered 403 without a word; a signed body that is
+/// no form 415; one without the id it is about 400.
+pub struct Signed<T>(pub T);
+
+impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
+    async fn from_request(request: &'r Request, body: &mut RequestBody) -> Result<Self> {
+        let app: Data<&Arc<App>> = Data::from_request_without_body(request).await?;
+        let raw = body_of(body.take()?).await?;
+        let content_type = request.header(header::CONTENT_TYPE).unwrap_or_default();
+        let is_form = content_type
+            .split(';')
+            .next()
+            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+        let form = if is_form || raw.is_empty() { Form::parse(&raw) } else { Form::default() };
+        let payload = if is_form || raw.is_empty() { Payload::Form(&form) } else { Payload::Bytes(&raw) };
+
+        let trusted = peer(request).is_some_and(|ip| app.config.trusted_proxies.iter().any(|net| net.contains(ip)));
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let url = called_url(request.headers(), target, app.config.public_url.as_ref(), trusted);
+        let signature = request.headers().get("x-twilio-signature").map(|value| value.as_bytes());
+        if !app.verifier.accepts(signature, &url, &payload) {
+            // The URL is what operators get wrong, so it is told; it holds no secret.
+            warn!(
+                webhook.signed = signature.is_some(),
+                webhook.url = url,
+                "Refused a webhook: its signature does not fit"
+            );
+            return Err(forbidden());
+        }
+        if !is_form {
+            return Err(Error::from_string("A webhook must be a form.", StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        if let Some(ours) = &app.config.twilio.account_sid
+            && form.get("AccountSid") != Some(ours.as_str())
+        {
+            warn!("Refused a webhook of another account");
+            return Err(forbidden());
+        }
+        match T::read(&form) {
+            Ok(webhook) => Ok(Self(webhook)),
+            Err(reason) => Err(Error::from_string(reason.to_string(), StatusCode::BAD_REQUEST)),
+        }
+    }
+}
+
+/// The bytes of a body, within the limits of size and time.
+///
+/// # Errors
+/// 413 when it is too large, 408 when it does not come in time, 400 when it breaks off.
+pub async fn body_of(body: Body) -> Result<Vec<u8>> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(BODY_LIMIT)).await;
+    match read {
+        Ok(Ok(raw)) => Ok(raw.into()),
+        Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(SizedLimitError::PayloadTooLarge.into()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(Error::from_status(StatusCode::REQUEST_TIMEOUT)),
+    }
+}
+
+fn forbidden() -> Error {
+    Error::from_response(Response::builder().status(StatusCode::FORBIDDEN).finish())
+}
+
+fn peer(request: &Request) -> Option<IpAddr> {
+    request.remote_addr().as_socket_addr().map(|address| address.ip())
+}

@@ -1,0 +1,142 @@
+//! `POST /twilio/sms`: a text comes in. It is written down with its reply job before anything else; then the reply goes
+//! out as `<Message>` if it is there in time, else later through Twilio's REST API.
+
+use super::requests::IncomingText;
+use super::status::out_of_reach;
+use super::{Signed, Twiml};
+use crate::app::App;
+use crate::conversation::party::Party;
+use crate::db::DbError;
+use crate::db::messages::{NewMessage, reply_status};
+use crate::sms::keywords::{Keyword, is_yes, keyword};
+use crate::sms::reply::{Due, LEASE, waiting};
+use crate::twilio::address::Address;
+use crate::twilio::twiml;
+use crate::twilio::voices;
+use poem::web::Data;
+use poem::{Result, handler};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+/// How long a reply that is on its way may take to be stored, once the budget is over.
+const STORING: Duration = Duration::from_secs(2);
+/// How often a text that is being answered elsewhere is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// `POST /twilio/sms`
+#[handler]
+pub async fn incoming(Signed(text): Signed<IncomingText>, app: Data<&Arc<App>>) -> Result<Twiml> {
+    let deadline = Instant::now() + app.config.sms.reply_budget;
+    let reply = reply_to(&app, text, deadline).await.map_err(out_of_reach)?;
+    Ok(Twiml(match reply {
+        Some(reply) => twiml::message(&app.documents.message, &[reply]),
+        None => app.documents.empty.render(&[]),
+    }))
+}
+
+/// The reply that goes out with the answer to the webhook, if any.
+async fn reply_to(app: &Arc<App>, text: IncomingText, deadline: Instant) -> Result<Option<String>, DbError> {
+    match accept(app, &text, deadline).await {
+        // The user was deleted a moment ago: find out anew whose text it is.
+        Err(DbError::NoParent) => {
+            app.directory.forget().await;
+            accept(app, &text, deadline).await
+        }
+        other => other,
+    }
+}
+
+async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Result<Option<String>, DbError> {
+    let (from, to) = (Address::parse(&text.from), Address::parse(&text.to));
+    let party = app.directory.party(&from, &to, &text.message_sid).await?;
+    let new = new_message(app, text, party.as_ref(), from.channel);
+    let is_own = from.number.is_some_and(|number| app.config.twilio.phone_numbers.iter().any(|own| own == number));
+    if let Some(keyword) = keyword_of(app, text).await? {
+        info!(message.sid = text.message_sid, ?keyword, "A text is a keyword");
+        match keyword {
+            Keyword::Stop => app.db.log_opt_out(new, true).await?,
+            Keyword::Start => app.db.log_opt_out(new, false).await?,
+            Keyword::Help => drop(app.db.log_message(new, None).await?),
+        }
+        return Ok(None);
+    }
+    let Some(party) = party else {
+        let refusal = app.phrases.of(&voices::languages()[0]).text_refused.clone();
+        app.db.log_message(new, Some(refusal.clone())).await?;
+        info!(message.sid = text.message_sid, "Refused the text of an unknown sender");
+        return Ok(Some(refusal));
+    };
+    if !party.person.is_active || is_own || from.is_short_code() {
+        app.db.log_message(new, None).await?;
+        info!(message.sid = text.message_sid, user.id = party.person.user_id, "Left a text unanswered");
+        return Ok(None);
+    }
+    let now = new.at;
+    if !party.person.auto_reply {
+        // The worker decides and writes a draft.
+        app.db.accept_message(new, now).await?;
+        app.outbox.wake();
+        return Ok(None);
+    }
+    let Some(job) = app.db.accept_message(new, now + LEASE).await? else {
+        return stored_reply(app, &text.message_sid, deadline).await;
+    };
+    let due = Due {
+        job,
+        person: party.person,
+        peer: party.peer,
+        from: text.from.clone(),
+        to: text.to.clone(),
+        text: text.text.clone(),
+        media: text.media_count,
+    };
+    let (waiting, mut hearing) = waiting();
+    let replier = app.outbox.replier().clone();
+    app.outbox.spawn(async move { replier.answer(due, waiting).await });
+    if let Ok(reply) = tokio::time::timeout_at(deadline, &mut hearing.answer).await {
+        return Ok(reply.ok());
+    }
+    if hearing.stop() {
+        debug!(message.sid = text.message_sid, "A reply will be sent later");
+        return Ok(None);
+    }
+    // It is being stored as this webhook's answer right now.
+    Ok(tokio::time::timeout(STORING, &mut hearing.answer).await.ok().and_then(Result::ok))
+}
+
+/// What a text that was here before was answered; while that is still open, this webhook waits like the first one.
+async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result<Option<String>, DbError> {
+    loop {
+        let Some(message) = app.db.message_by_sid(message_sid).await? else { return Ok(None) };
+        match message.reply_status.as_deref() {
+            Some(reply_status::ANSWERED) => return Ok(message.reply_text),
+            Some(_) => return Ok(None),
+            None if Instant::now() + LOOK_EVERY > deadline => return Ok(None),
+            None => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
+}
+
+/// YES counts as START only for those who opted out; for all others it is an answer.
+async fn keyword_of(app: &App, text: &IncomingText) -> Result<Option<Keyword>, DbError> {
+    match keyword(&text.text, text.opt_out_type.as_deref()) {
+        None if is_yes(&text.text) && app.db.is_opted_out(&text.from, &text.to).await? => Ok(Some(Keyword::Start)),
+        keyword => Ok(keyword),
+    }
+}
+
+fn new_message(app: &App, text: &IncomingText, party: Option<&Party>, channel: &'static str) -> NewMessage {
+    NewMessage {
+        user_id: party.map(|party| party.person.user_id),
+        peer: party.map_or_else(|| text.from.clone(), |party| party.peer.clone()),
+        message_sid: text.message_sid.clone(),
+        channel,
+        from: text.from.clone(),
+        to: text.to.clone(),
+        text: text.text.clone(),
+        media: text.media.clone(),
+        at: app.clock.now(),
+    }
+}

@@ -1,0 +1,38 @@
+//! Reports on calls and replies. Their order and repetition do not matter, and an id we do not know is taken too: Twilio only
+//! wants to hear that the report arrived.
+
+use super::Signed;
+use super::requests::{CallProgress, MessageProgress};
+use crate::app::App;
+use crate::db::DbError;
+use poem::http::StatusCode;
+use poem::web::Data;
+use poem::{Error, Result, handler};
+use std::sync::Arc;
+use tracing::{debug, error};
+
+/// `POST /twilio/voice/status`
+#[handler]
+pub async fn call(Signed(progress): Signed<CallProgress>, app: Data<&Arc<App>>) -> Result<StatusCode> {
+    let event = progress.event(app.clock.now());
+    debug!(call.sid = event.call_sid, call.status = event.status, "A call is {}", event.status);
+    app.db.record_call(None, event).await.map_err(out_of_reach)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /twilio/sms/status`
+#[handler]
+pub async fn message(Signed(progress): Signed<MessageProgress>, app: Data<&Arc<App>>) -> Result<StatusCode> {
+    if let Some(status) = &progress.status {
+        let known = app.db.record_reply_status(&progress.message_sid, status, progress.error_code).await;
+        let known = known.map_err(out_of_reach)?;
+        debug!(reply.sid = progress.message_sid, reply.status = status, known, "A reply is {status}");
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// 503, so that Twilio's retry or fallback can act.
+pub(super) fn out_of_reach(cause: DbError) -> Error {
+    error!(error = %cause, "A webhook could not be written down");
+    Error::from_string("The database is out of reach.", StatusCode::SERVICE_UNAVAILABLE)
+}

@@ -1,0 +1,123 @@
+//! A call over plain webhooks: greeting, turn after turn, goodbye. Every webhook is answered in time with something to hear,
+//! whatever the model or the database does.
+
+use super::requests::{CallRequest, SpeechTurn};
+use super::{Signed, Twiml, link, turns};
+use crate::app::App;
+use crate::conversation::party::{Party, Person};
+use crate::conversation::phrases::Phrases;
+use crate::db::DbError;
+use crate::db::voice_answers::VoiceStep;
+use crate::twilio::address::Address;
+use crate::twilio::twiml::{Speaking, say_and_gather, say_and_go};
+use crate::twilio::voices;
+use poem::handler;
+use poem::web::{Data, Path};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::{error, info};
+
+/// Twilio gives up after 15 seconds; whatever takes longer than this is an apology.
+const DEADLINE: Duration = Duration::from_secs(11);
+
+/// `POST /twilio/voice`: a call comes in.
+#[handler]
+pub async fn incoming(Signed(call): Signed<CallRequest>, app: Data<&Arc<App>>) -> Twiml {
+    match in_time(greet(&app, &call)).await {
+        Ok(twiml) => Twiml(twiml),
+        Err(cause) => {
+            error!(call.sid = call.call_sid, error = %cause, "A call could not be taken");
+            let (how, phrases) = default_manner(&app);
+            Twiml(say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.unavailable), ""))
+        }
+    }
+}
+
+/// `POST /twilio/voice/turns/{n}`: what the Gather of turn n - 1 heard.
+#[handler]
+pub async fn turn(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Twiml {
+    let step = VoiceStep { call_sid: said.call.call_sid.clone(), turn: n.into(), part: 0 };
+    let answered = in_time(turns::take_turn(&app, &said, &step)).await;
+    answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml)
+}
+
+/// `POST /twilio/voice/turns/{n}/parts/{k}`: the rest of an answer that was not there in time.
+#[handler]
+pub async fn part(Signed(call): Signed<CallRequest>, Path((n, k)): Path<(u32, u32)>, app: Data<&Arc<App>>) -> Twiml {
+    let step = VoiceStep { call_sid: call.call_sid.clone(), turn: n.into(), part: k.into() };
+    let answered = in_time(turns::take_part(&app, &call, &step)).await;
+    answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml)
+}
+
+/// Why a webhook has nothing better than an apology.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The answer took longer than Twilio waits.
+    #[error("it took too long")]
+    Late,
+}
+
+async fn in_time(answer: impl Future<Output = Result<String, Trouble>>) -> Result<String, Trouble> {
+    tokio::time::timeout(DEADLINE, answer).await.unwrap_or(Err(Trouble::Late))
+}
+
+/// An apology that needs neither database nor preferences; the next turn may work again.
+fn apologise(app: &App, step: &VoiceStep, cause: &Trouble) -> Twiml {
+    error!(call.sid = step.call_sid, turn = step.turn, error = %cause, "A turn could not be served");
+    let (how, phrases) = default_manner(app);
+    let action = next_turn(app, step);
+    Twiml(say_and_gather(&app.documents.apology, how, std::slice::from_ref(&phrases.apology), &action))
+}
+
+async fn greet(app: &App, call: &CallRequest) -> Result<String, Trouble> {
+    let event = call.event(app.clock.now());
+    let Some(party) = party(app, call).await? else {
+        app.db.record_call(None, event).await?;
+        info!(call.sid = call.call_sid, "Refused an unknown caller");
+        return Ok(refusal(app));
+    };
+    app.db.record_call(Some(party.person.user_id), event).await?;
+    if !party.person.is_active {
+        info!(call.sid = call.call_sid, user.id = party.person.user_id, "Rejected the call of an inactive user");
+        return Ok(app.documents.reject.render(&[]));
+    }
+    info!(call.sid = call.call_sid, user.id = party.person.user_id, "Answered a call");
+    let (how, phrases) = manner(app, &party.person);
+    let action = link(app, "/twilio/voice/turns/1");
+    Ok(say_and_gather(&app.documents.incoming, how, std::slice::from_ref(&phrases.greeting), &action))
+}
+
+/// Whose call it is; `None` when it is nobody's and strangers are refused.
+pub(super) async fn party(app: &App, call: &CallRequest) -> Result<Option<Party>, DbError> {
+    let (person, us) = call.person_and_us();
+    app.directory.party(&Address::parse(person), &Address::parse(us), &call.call_sid).await
+}
+
+/// What an unknown caller hears who is not taken.
+pub(super) fn refusal(app: &App) -> String {
+    let (how, phrases) = default_manner(app);
+    say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.refused), "")
+}
+
+/// Where the next turn is heard.
+pub(super) fn next_turn(app: &App, step: &VoiceStep) -> String {
+    link(app, &format!("/twilio/voice/turns/{}", step.turn + 1))
+}
+
+/// How a person is spoken to.
+pub(super) fn manner<'a>(app: &'a App, person: &'a Person) -> (Speaking<'a>, &'a Phrases) {
+    let how =
+        Speaking { voice: person.voice.name, language: person.voice.language, recognition: person.language.locale };
+    (how, app.phrases.of(person.language))
+}
+
+/// How somebody is spoken to of whom nothing is known.
+fn default_manner(app: &App) -> (Speaking<'static>, &Phrases) {
+    let language = &voices::languages()[0];
+    let voice = voices::voice_for(voices::DEFAULT_VOICE, language);
+    let how = Speaking { voice: voice.name, language: voice.language, recognition: language.locale };
+    (how, app.phrases.of(language))
+}
