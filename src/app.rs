@@ -116,10 +116,9 @@ impl App {
         }))
     }
 
-    /// Finishes the turns and jobs that were begun, then closes the database. No webhook may come in any more.
-    pub async fn close(&self) {
+    /// Finishes the turns and jobs that were begun. No webhook may come in any more.
+    pub async fn drain(&self) {
         self.turns.drain().await;
         self.outbox.drain().await;
-        self.db.close().await;
     }
 }

@@ -4,13 +4,17 @@
 //! [`routes`] → [`webhooks`] and [`api`] → [`app`] → [`conversation`], [`sms`], [`outbox`] → [`llm`], [`db`], [`twilio`],
 //! [`config`], [`clock`]. `ARCHITECTURE.md` tells the way of one spoken turn and of one text.
 
+pub mod api;
 pub mod app;
 pub mod clock;
 pub mod config;
 pub mod conversation;
 pub mod db;
+pub mod gateway;
 pub mod llm;
 pub mod outbox;
+pub mod routes;
+pub mod server;
 pub mod sms;
 pub mod telemetry;
 pub mod twilio;

@@ -124,6 +124,38 @@ impl Db {
         Ok(Self::Postgres(pool))
     }
 
+    /// Looks whether the file at `path` can be used, without changing it.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or its folder is missing.
+    pub async fn probe_sqlite(path: &Path) -> Result<Probe, OpenError> {
+        if !path.exists() {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            return match folder.is_dir() {
+                true => Ok(Probe::WillBeMade),
+                false => Err(OpenError::open(sqlx::Error::Io(std::io::ErrorKind::NotFound.into()))),
+            };
+        }
+        if matches!(lock(path), Err(OpenError::InUse(_))) {
+            return Ok(Probe::InUse);
+        }
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        let mut connection = options.connect().await.map_err(OpenError::open)?;
+        sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut connection).await.map_err(OpenError::open)?;
+        Ok(Probe::Answers)
+    }
+
+    /// Looks whether the server at `url` can be used, without changing it.
+    ///
+    /// # Errors
+    /// When it cannot be reached or refuses us.
+    pub async fn probe_postgres(url: &str) -> Result<Probe, OpenError> {
+        let options = PgConnectOptions::from_str(url).map_err(OpenError::open)?;
+        let mut connection = options.connect().await.map_err(OpenError::open)?;
+        sqlx::query("SELECT 1").execute(&mut connection).await.map_err(OpenError::open)?;
+        Ok(Probe::Answers)
+    }
+
     /// `sqlite` or `postgres`, as the texts that must differ are chosen.
     fn text(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
         match self {
@@ -156,6 +188,17 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// How a database was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// It answers.
+    Answers,
+    /// A gateway holds the file.
+    InUse,
+    /// There is no file yet, but a folder for it.
+    WillBeMade,
 }
 
 /// Why the database could not be opened.

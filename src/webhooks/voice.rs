@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(11);
 /// `POST /twilio/voice`: a call comes in.
 #[handler]
 pub async fn incoming(Signed(call): Signed<CallRequest>, app: Data<&Arc<App>>) -> Twiml {
-    match in_time(greet(&app, &call)).await {
+    match in_time(&app, || greet(&app, &call)).await {
         Ok(twiml) => Twiml(twiml),
         Err(cause) => {
             error!(call.sid = call.call_sid, error = %cause, "A call could not be taken");
@@ -37,7 +37,7 @@ pub async fn incoming(Signed(call): Signed<CallRequest>, app: Data<&Arc<App>>) -
 #[handler]
 pub async fn turn(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Twiml {
     let step = VoiceStep { call_sid: said.call.call_sid.clone(), turn: n.into(), part: 0 };
-    let answered = in_time(turns::take_turn(&app, &said, &step)).await;
+    let answered = in_time(&app, || turns::take_turn(&app, &said, &step)).await;
     answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml)
 }
 
@@ -45,7 +45,7 @@ pub async fn turn(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Dat
 #[handler]
 pub async fn part(Signed(call): Signed<CallRequest>, Path((n, k)): Path<(u32, u32)>, app: Data<&Arc<App>>) -> Twiml {
     let step = VoiceStep { call_sid: call.call_sid.clone(), turn: n.into(), part: k.into() };
-    let answered = in_time(turns::take_part(&app, &call, &step)).await;
+    let answered = in_time(&app, || turns::take_part(&app, &call, &step)).await;
     answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml)
 }
 
@@ -60,8 +60,22 @@ pub(super) enum Trouble {
     Late,
 }
 
-async fn in_time(answer: impl Future<Output = Result<String, Trouble>>) -> Result<String, Trouble> {
-    tokio::time::timeout(DEADLINE, answer).await.unwrap_or(Err(Trouble::Late))
+/// The answer, or within Twilio's time the trouble there is.
+async fn in_time<F>(app: &App, answer: impl Fn() -> F) -> Result<String, Trouble>
+where
+    F: Future<Output = Result<String, Trouble>>,
+{
+    let answered = async {
+        match answer().await {
+            // The user was deleted a moment ago: find out anew whose call it is.
+            Err(Trouble::Db(DbError::NoParent)) => {
+                app.directory.forget().await;
+                answer().await
+            }
+            other => other,
+        }
+    };
+    tokio::time::timeout(DEADLINE, answered).await.unwrap_or(Err(Trouble::Late))
 }
 
 /// An apology that needs neither database nor preferences; the next turn may work again.
