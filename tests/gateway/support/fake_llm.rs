@@ -1,0 +1,272 @@
+//! A scripted model server that speaks OpenAI's Chat Completions.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+pub use super::llm_replies::Between;
+use super::llm_replies::{Reply, error_body};
+use super::scripted_server::{Gate, Request, Server, Step, json_response};
+use super::wait::until;
+
+/// The fake model server. Answers are queued and given in order; with the queue empty the standing answer is given.
+///
+/// Usage is counted as one token for each word. A streamed answer comes in pieces of one word.
+pub struct FakeLlm {
+    server: Server,
+    state: Arc<Mutex<State>>,
+    silence: Gate,
+}
+
+type Answering = Box<dyn Fn(&Value) -> String + Send>;
+
+struct State {
+    queue: VecDeque<Queued>,
+    queued_ever: usize,
+    standing: Answering,
+    before_next: Vec<Step>,
+    requests: Vec<Value>,
+    authorizations: Vec<Option<String>>,
+}
+
+struct Queued {
+    number: usize,
+    before: Vec<Step>,
+    reply: Reply,
+}
+
+impl FakeLlm {
+    /// Starts on a free loopback port; the standing answer is "This is the scripted answer."
+    pub async fn start() -> Self {
+        let state = Arc::new(Mutex::new(State {
+            queue: VecDeque::new(),
+            queued_ever: 0,
+            standing: Box::new(|_| "This is the scripted answer.".to_owned()),
+            before_next: Vec::new(),
+            requests: Vec::new(),
+            authorizations: Vec::new(),
+        }));
+        let shared = state.clone();
+        let server = Server::start(move |request| answer(&mut lock(&shared), request)).await;
+        Self { server, state, silence: Gate::closed() }
+    }
+
+    /// What belongs into `OPENAI_BASE_URL`.
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.server.address())
+    }
+
+    /// Queues a complete answer.
+    pub fn says(&self, text: &str) -> QueuedAnswer<'_> {
+        self.queue(Reply::says(text))
+    }
+
+    /// Queues a decision about a text message, as a JSON object in the content.
+    pub fn decides(&self, decision: &str, reply_text: &str) -> QueuedAnswer<'_> {
+        self.queue(Reply::says(&decision_text(decision, reply_text)))
+    }
+
+    /// Queues an answer that comes in these pieces when it is streamed; unstreamed it comes whole, after the same waits.
+    pub fn streams(&self, pieces: &[&str], between: Between) -> QueuedAnswer<'_> {
+        let pieces = pieces.iter().map(|&piece| piece.to_owned()).collect();
+        self.queue(Reply::Text { pieces, between, finish_reason: "stop" })
+    }
+
+    /// Queues an answer that was cut at the token limit (`finish_reason: "length"`).
+    pub fn cuts_off(&self, text: &str) -> QueuedAnswer<'_> {
+        self.queue(Reply::Text { pieces: vec![text.to_owned()], between: Between::Nothing, finish_reason: "length" })
+    }
+
+    /// Queues a refusal: no content, the words in the `refusal` field.
+    pub fn refuses(&self) -> QueuedAnswer<'_> {
+        self.queue(Reply::Refusal("I'm sorry, I can't help with that.".to_owned()))
+    }
+
+    /// Queues an answer whose connection is cut after `text`: in the stream before its finish reason, unstreamed within
+    /// the JSON document.
+    pub fn breaks_mid_stream(&self, text: &str) -> QueuedAnswer<'_> {
+        self.queue(Reply::Broken(text.to_owned()))
+    }
+
+    /// Queues any status, headers and body; only `Content-Length` is added where it is missing.
+    pub fn answers_raw(&self, status: u16, headers: &[(&str, &str)], body: &str) -> QueuedAnswer<'_> {
+        let headers = headers.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        self.queue(Reply::Raw { status, headers, body: body.to_owned() })
+    }
+
+    /// Queues an error in OpenAI's form.
+    pub fn fails(&self, status: u16) -> QueuedAnswer<'_> {
+        self.queue(Reply::error(status, None))
+    }
+
+    /// Queues an error in OpenAI's form with a `Retry-After` header.
+    pub fn fails_with_retry_after(&self, status: u16, seconds: u64) -> QueuedAnswer<'_> {
+        self.queue(Reply::error(status, Some(seconds)))
+    }
+
+    /// Queues silence: the request is taken and never answered. [`FakeLlm::release`] cuts the connection.
+    pub fn hangs(&self) -> QueuedAnswer<'_> {
+        self.queue(Reply::Silence(self.silence.clone()))
+    }
+
+    /// Cuts the connections of all answers queued with [`FakeLlm::hangs`], those still to come included.
+    pub fn release(&self) {
+        self.silence.open();
+    }
+
+    /// Gives this answer whenever the queue is empty.
+    pub fn always_says(&self, text: &str) {
+        let text = text.to_owned();
+        self.always_answers(move |_| text.clone());
+    }
+
+    /// Gives this decision whenever the queue is empty.
+    pub fn always_decides(&self, decision: &str, reply_text: &str) {
+        let text = decision_text(decision, reply_text);
+        self.always_answers(move |_| text.clone());
+    }
+
+    /// Makes the answer from the request's body whenever the queue is empty.
+    pub fn always_answers(&self, answering: impl Fn(&Value) -> String + Send + 'static) {
+        lock(&self.state).standing = Box::new(answering);
+    }
+
+    /// Holds the answer to the next request, whichever answer that is, until the gate is opened.
+    pub fn waits(&self) -> Gate {
+        let gate = Gate::closed();
+        lock(&self.state).before_next.push(Step::Hold(gate.clone()));
+        gate
+    }
+
+    /// Delays the answer to the next request, whichever answer that is.
+    pub fn delay(&self, time: Duration) {
+        lock(&self.state).before_next.push(Step::Pause(time));
+    }
+
+    /// The bodies of all requests so far, in the order of their arrival.
+    pub fn requests(&self) -> Vec<Value> {
+        lock(&self.state).requests.clone()
+    }
+
+    /// The `Authorization` headers of all requests so far.
+    pub fn authorizations(&self) -> Vec<Option<String>> {
+        lock(&self.state).authorizations.clone()
+    }
+
+    /// How many requests came in so far.
+    pub fn request_count(&self) -> usize {
+        lock(&self.state).requests.len()
+    }
+
+    /// How many requests are neither answered to their end nor given up by the client.
+    pub fn in_flight(&self) -> usize {
+        self.server.in_flight()
+    }
+
+    /// How many queued answers nobody has asked for yet.
+    pub fn unused_answers(&self) -> usize {
+        lock(&self.state).queue.len()
+    }
+
+    /// Waits until at least `count` requests came in.
+    pub async fn wait_for_requests(&self, count: usize) {
+        until(|| self.request_count() >= count, || self.seen(&format!("at least {count} requests"))).await;
+    }
+
+    /// Waits until exactly `count` requests are in flight.
+    pub async fn wait_for_in_flight(&self, count: usize) {
+        until(|| self.in_flight() == count, || self.seen(&format!("{count} requests in flight"))).await;
+    }
+
+    fn seen(&self, wanted: &str) -> String {
+        let (count, in_flight) = (self.request_count(), self.in_flight());
+        format!("wanted {wanted} at the model, saw {count} and {in_flight} in flight: {:#?}", self.requests())
+    }
+
+    fn queue(&self, reply: Reply) -> QueuedAnswer<'_> {
+        let mut state = lock(&self.state);
+        state.queued_ever += 1;
+        let number = state.queued_ever;
+        state.queue.push_back(Queued { number, before: Vec::new(), reply });
+        QueuedAnswer { llm: self, number }
+    }
+}
+
+/// An answer just queued, to say more about it.
+pub struct QueuedAnswer<'a> {
+    llm: &'a FakeLlm,
+    number: usize,
+}
+
+impl QueuedAnswer<'_> {
+    /// Lets a time pass before this answer begins.
+    pub fn delay(self, time: Duration) -> Self {
+        self.precede(Step::Pause(time));
+        self
+    }
+
+    /// Holds this answer until the gate is opened.
+    pub fn waits(self) -> Gate {
+        let gate = Gate::closed();
+        self.precede(Step::Hold(gate.clone()));
+        gate
+    }
+
+    fn precede(&self, step: Step) {
+        let mut state = lock(&self.llm.state);
+        let queued = state.queue.iter_mut().find(|queued| queued.number == self.number);
+        queued.expect("an answer is described before it is asked for").before.push(step);
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().expect("no test code panics while it holds the fake model's state")
+}
+
+fn decision_text(decision: &str, reply_text: &str) -> String {
+    json!({ "decision": decision, "reply_text": reply_text, "confidence": 0.9, "reason": "scripted" }).to_string()
+}
+
+fn answer(state: &mut State, request: &Request) -> Vec<Step> {
+    let error =
+        |status, message| vec![Step::Write(json_response(status, &[], &error_body(message, "invalid_request_error")))];
+    if request.path != "/v1/chat/completions" {
+        return error(404, "unknown path: only /v1/chat/completions is served");
+    }
+    if request.method != "POST" {
+        return error(405, "only POST is served");
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(&request.body) else { return error(400, "the body is not JSON") };
+    state.requests.push(body.clone());
+    state.authorizations.push(request.header("authorization").map(str::to_owned));
+    if let Err(fault) = check(&body) {
+        return error(400, fault);
+    }
+    let (own, reply) = match state.queue.pop_front() {
+        Some(queued) => (queued.before, queued.reply),
+        None => (Vec::new(), Reply::says(&(state.standing)(&body))),
+    };
+    let mut steps = std::mem::take(&mut state.before_next);
+    steps.extend(own);
+    steps.extend(reply.steps(&body));
+    steps
+}
+
+/// What every compatible server insists on.
+fn check(body: &Value) -> Result<(), &'static str> {
+    if body["model"].as_str().is_none_or(str::is_empty) {
+        return Err("you must provide a model parameter");
+    }
+    let messages = body["messages"].as_array().filter(|messages| !messages.is_empty());
+    for message in messages.ok_or("'messages' is missing or empty")? {
+        if !matches!(message["role"].as_str(), Some("system" | "developer" | "user" | "assistant" | "tool")) {
+            return Err("a message has no role or an unknown one");
+        }
+        if !(message["content"].is_string() || message["content"].is_array()) {
+            return Err("a message has no content");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! What every test of the gateway leans on: the two services it talks to (a model server and Twilio's REST API) as
+//! scripted fakes on loopback ports, throw-away PostgreSQL databases, a signer of its own, and a reader of TwiML that
+//! holds every answer against Twilio's vocabulary.
+//!
+//! Nothing here knows the gateway's modules: the fakes stand at the far end of a URL, as the real services do.
+
+pub mod app;
+pub mod fake_llm;
+pub mod fake_twilio;
+mod llm_replies;
+pub mod postgres;
+mod postgres_cluster;
+pub mod scripted_server;
+mod selftest;
+pub mod signing;
+mod twilio_resources;
+pub mod twiml;
+mod twiml_schema;
+pub mod wait;
+mod xml;

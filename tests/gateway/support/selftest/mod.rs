@@ -1,0 +1,7 @@
+//! The test support is tested itself: a fake that is wrong would make wrong code look right.
+
+mod llm;
+mod postgres;
+mod signing;
+mod twilio;
+mod twiml;

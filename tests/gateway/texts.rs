@@ -1,0 +1,226 @@
+//! Texts: decided and answered once, in time or later.
+
+use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use serde_json::{Value, json};
+
+async fn texts(app: &TestApp) -> Value {
+    app.get("/history/1/sms").await
+}
+
+/// Waits until the reply to the newest text has come to a status.
+async fn reply_is(app: &TestApp, status: &str) -> Value {
+    app.until("/history/1/sms", |texts| texts[0]["reply_status"] == status).await[0].clone()
+}
+
+on_both_databases! {
+    async fn a_text_is_decided_and_answered(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.decides("yes", "Yes, I can help you tomorrow.");
+        let answer = app.text("SM1", CALLER, "Can you help me tomorrow?").await.messaging();
+        assert_eq!(answer.messages(), ["Yes, I can help you tomorrow."]);
+        let text = texts(&app).await[0].clone();
+        assert_eq!((&text["decision"], &text["reply_status"]), (&json!("yes"), &json!("answered")));
+        assert_eq!((&text["message_sid"], &text["channel"], &text["direction"]), (&json!("SM1"), &json!("sms"), &json!("inbound")));
+        assert_eq!((&text["from_number"], &text["to_number"]), (&json!(CALLER), &json!(OURS)));
+        app.later(3600);
+        assert_eq!(app.twilio.post_count(), 0, "nothing is sent twice");
+    }
+
+    async fn a_redelivered_text_gets_the_same_answer_without_asking_again(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.decides("yes", "Once.");
+        let first = app.text("SM1", CALLER, "Hello").await;
+        let again = app.text("SM1", CALLER, "Hello").await;
+        assert_eq!(first.body, again.body);
+        assert_eq!(first.messaging().messages(), ["Once."]);
+        assert_eq!((app.llm.request_count(), texts(&app).await.as_array().unwrap().len()), (1, 1));
+    }
+
+    async fn simultaneous_deliveries_of_a_text_share_one_decision(database) {
+        let app = TestApp::start(&database).await;
+        let gate = app.llm.decides("no", "Only once.").waits();
+        let deliveries = async { tokio::join!(app.text("SM1", CALLER, "Hello"), app.text("SM1", CALLER, "Hello")) };
+        let open = async {
+            app.llm.wait_for_requests(1).await;
+            // Before it is decided the history shows the text already.
+            assert_eq!(texts(&app).await[0]["decision"], json!(null));
+            gate.open();
+        };
+        let ((one, two), ()) = tokio::join!(deliveries, open);
+        assert_eq!(one.messaging().messages(), ["Only once."]);
+        assert_eq!(one.body, two.body);
+        assert_eq!(app.llm.request_count(), 1);
+    }
+
+    async fn a_reply_over_the_budget_is_sent_later_exactly_once(database) {
+        let settings = [("SMS_REPLY_BUDGET", "0.1"), ("PUBLIC_BASE_URL", "")];
+        let app = TestApp::start_with(&database, &settings).await;
+        let gate = app.llm.decides("yes", "A little late.").waits();
+        assert!(app.text("SM1", CALLER, "Hello").await.messaging().is_empty());
+        assert!(app.text("SM1", CALLER, "Hello").await.messaging().is_empty(), "its redelivery neither");
+        gate.open();
+        let sent = app.twilio.wait_for_sent(1).await;
+        assert_eq!((sent[0].to.as_str(), sent[0].body.as_str()), (CALLER, "A little late."));
+        assert_eq!(sent[0].from, OURS);
+        reply_is(&app, "queued").await;
+        assert!(app.text("SM1", CALLER, "Hello").await.messaging().is_empty());
+        app.later(3600);
+        assert_eq!((app.llm.request_count(), app.twilio.sent().len()), (1, 1));
+    }
+
+    async fn the_progress_of_a_sent_reply_is_followed_in_any_order(database) {
+        let settings = [("SMS_REPLY_BUDGET", "0.05"), ("PUBLIC_BASE_URL", "https://gateway.example.com")];
+        let app = TestApp::start_with(&database, &settings).await;
+        let (signed, path) = ("https://gateway.example.com", "/twilio/sms");
+        let post = async |path: &str, fields: &[(&str, &str)]| {
+            use crate::support::{app::{ACCOUNT, TOKEN}, signing::{encode_form, sign}};
+            let mut all = vec![("AccountSid", ACCOUNT)];
+            all.extend(fields);
+            let signature = sign(TOKEN, &format!("{signed}{path}"), &all);
+            app.post_form(path, &encode_form(&all), Some(&signature)).await
+        };
+        let gate = app.llm.decides("yes", "Later.").waits();
+        post(path, &[("MessageSid", "SM1"), ("From", CALLER), ("To", OURS), ("Body", "Hello")]).await;
+        gate.open();
+        let sent = app.twilio.wait_for_sent(1).await;
+        assert_eq!(sent[0].status_callback.as_deref(), Some("https://gateway.example.com/twilio/sms/status"));
+        reply_is(&app, "queued").await;
+        for status in ["delivered", "sent", "delivered"] {
+            let fields = [("MessageSid", sent[0].sid.as_str()), ("MessageStatus", status)];
+            assert_eq!(post("/twilio/sms/status", &fields).await.status, 204);
+        }
+        assert_eq!(texts(&app).await[0]["reply_status"], "delivered");
+        let unknown = [("MessageSid", "SM404"), ("MessageStatus", "failed"), ("ErrorCode", "30003")];
+        assert_eq!(post("/twilio/sms/status", &unknown).await.status, 204);
+    }
+
+    async fn a_model_that_fails_in_time_answers_later(database) {
+        let app = TestApp::start_with(&database, &[("MAX_RETRIES", "0")]).await;
+        app.llm.fails(500);
+        app.llm.decides("yes", "Now I can.");
+        assert!(app.text("SM1", CALLER, "Hello").await.messaging().is_empty());
+        app.later(10);
+        assert_eq!(app.twilio.wait_for_sent(1).await[0].body, "Now I can.");
+    }
+
+    async fn work_left_by_a_gateway_that_ended_is_taken_up_by_the_next(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.1")]).await;
+        app.twilio.fails(500, 20500);
+        let gate = app.llm.decides("yes", "Survived.").waits();
+        app.text("SM1", CALLER, "Hello").await;
+        gate.open();
+        app.twilio.wait_for_posts(1).await;
+        let app = app.restart(&database, &[]).await;
+        app.later(60);
+        assert_eq!(app.twilio.wait_for_sent(1).await[0].body, "Survived.");
+        reply_is(&app, "queued").await;
+        assert_eq!((app.llm.request_count(), app.twilio.lookup_count()), (1, 1), "an unknown outcome is looked up first");
+    }
+
+    async fn a_send_whose_answer_was_lost_is_not_sent_again(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        app.twilio.accepts_but_drops_connection();
+        let gate = app.llm.decides("yes", "Once only.").waits();
+        app.text("SM1", CALLER, "Hello").await;
+        gate.open();
+        app.twilio.wait_for_sent(1).await;
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "sending").await;
+        for _ in 0..3 {
+            app.later(60);
+        }
+        reply_is(&app, "queued").await;
+        assert_eq!((app.twilio.sent().len(), app.twilio.post_count()), (1, 1));
+    }
+
+    async fn a_refused_send_is_final_and_shown(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        app.twilio.fails(400, 21610);
+        let gate = app.llm.decides("yes", "Nobody wants this.").waits();
+        app.text("SM1", CALLER, "Hello").await;
+        gate.open();
+        assert_eq!(reply_is(&app, "failed").await["error_code"], 21610);
+        app.later(3600);
+        assert_eq!(app.twilio.post_count(), 1);
+    }
+
+    async fn keywords_reach_no_model_and_get_no_reply(database) {
+        let app = TestApp::start(&database).await;
+        for (n, word) in ["STOP", " stop. ", "Unsubscribe", "HELP", "info", "start"].into_iter().enumerate() {
+            let answer = app.text(&format!("SM{n}"), CALLER, word).await;
+            assert!(answer.messaging().is_empty(), "{word}");
+        }
+        assert_eq!(app.llm.request_count(), 0);
+        assert_eq!(texts(&app).await.as_array().unwrap().len(), 6, "they are stored");
+        app.llm.decides("yes", "Yes it is.");
+        assert_eq!(app.text("SM9", CALLER, "stop by at five?").await.messaging().messages(), ["Yes it is."]);
+    }
+
+    async fn yes_opts_in_again_only_after_an_opt_out(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.decides("yes", "Noted.");
+        assert_eq!(app.text("SM1", CALLER, "Yes").await.messaging().messages(), ["Noted."]);
+        app.text("SM2", CALLER, "STOP").await;
+        assert!(app.text("SM3", CALLER, "Are you there?").await.messaging().is_empty(), "nothing goes to who opted out");
+        assert!(app.text("SM4", CALLER, "Yes").await.messaging().is_empty(), "it is a keyword now");
+        app.llm.decides("yes", "Welcome back.");
+        assert_eq!(app.text("SM5", CALLER, "Hello again").await.messaging().messages(), ["Welcome back."]);
+        assert_eq!(app.llm.request_count(), 2);
+    }
+
+    async fn without_auto_reply_a_draft_is_written_and_nothing_sent(database) {
+        let app = TestApp::start_with(&database, &[("AUTO_REPLY_DEFAULT", "false")]).await;
+        let gate = app.llm.decides("no", "Perhaps not.").waits();
+        assert!(app.text("SM1", CALLER, "Can you come?").await.messaging().is_empty(), "answered at once");
+        gate.open();
+        let draft = reply_is(&app, "draft").await;
+        assert_eq!((&draft["decision"], &draft["reply_text"]), (&json!("no"), &json!("Perhaps not.")));
+        app.llm.decides("yes", "Second.");
+        app.text("SM2", CALLER, "Hello?").await;
+        reply_is(&app, "draft").await;
+        app.llm.wait_for_requests(2).await;
+        let told = app.llm.requests()[1]["messages"].to_string();
+        assert!(told.contains("Can you come?") && !told.contains("Perhaps not."), "an unsent draft is not told: {told}");
+        app.later(3600);
+        assert_eq!(app.twilio.post_count(), 0);
+    }
+
+    async fn pictures_are_listed_in_the_history(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.decides("yes", "Nice picture.");
+        let fields = [("MessageSid", "MM1"), ("From", CALLER), ("To", OURS), ("Body", ""), ("NumMedia", "1"),
+            ("MediaUrl0", "https://api.twilio.com/media/ME1"), ("MediaContentType0", "image/jpeg")];
+        assert_eq!(app.webhook("/twilio/sms", &fields).await.messaging().messages(), ["Nice picture."]);
+        let media = json!([{ "url": "https://api.twilio.com/media/ME1", "content_type": "image/jpeg" }]);
+        assert_eq!(texts(&app).await[0]["media"], media);
+    }
+
+    async fn a_long_reply_is_cut_to_one_message(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.decides("yes", &"All is well. ".repeat(300));
+        let reply = app.text("SM1", CALLER, "Hello").await.messaging().messages().remove(0);
+        assert!(reply.chars().count() <= 1600 && reply.ends_with("well.…"));
+    }
+
+    async fn a_stranger_is_refused_where_strangers_are_refused(database) {
+        let app = TestApp::start_with(&database, &[("UNKNOWN_CALLERS", "refuse")]).await;
+        let first = app.text("SM1", CALLER, "Hello").await;
+        assert!(first.messaging().messages()[0].contains("known senders only"));
+        assert_eq!(app.text("SM1", CALLER, "Hello").await.body, first.body);
+        assert_eq!((app.llm.request_count(), app.get("/users/").await), (0, json!([])));
+    }
+
+    async fn the_text_of_an_inactive_user_is_logged_and_left_unanswered(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        app.api("PUT", &format!("/users/{user}"), Some(json!({ "is_active": false }))).await;
+        assert!(app.text("SM1", CALLER, "Hello").await.messaging().is_empty());
+        assert_eq!(texts(&app).await[0]["incoming_text"], "Hello");
+        assert_eq!(app.llm.request_count(), 0);
+    }
+
+    async fn our_own_numbers_are_never_answered(database) {
+        let app = TestApp::start(&database).await;
+        assert!(app.text("SM1", OURS, "Hello").await.messaging().is_empty());
+        assert_eq!(app.llm.request_count(), 0);
+    }
+}
