@@ -29,7 +29,9 @@ pub struct Person {
     pub is_active: bool,
     /// The language to speak and to listen for.
     pub language: &'static Language,
-    /// The voice that speaks it.
+    /// The preferred voice, as the preferences name it.
+    pub tts_voice: String,
+    /// The voice that speaks the language.
     pub voice: Voice,
     /// Whether texts are answered, or only drafted.
     pub auto_reply: bool,
@@ -143,11 +145,13 @@ impl Directory {
     fn person_of(&self, profile: &Profile) -> Person {
         let tag = profile.language.as_deref().unwrap_or(voices::DEFAULT_LANGUAGE);
         let language = voices::language(tag).unwrap_or(&voices::languages()[0]);
+        let tts_voice = profile.tts_voice.as_deref().unwrap_or(voices::DEFAULT_VOICE);
         Person {
             user_id: profile.user_id,
             is_active: profile.is_active,
             language,
-            voice: voices::voice_for(profile.tts_voice.as_deref().unwrap_or(voices::DEFAULT_VOICE), language),
+            tts_voice: tts_voice.to_owned(),
+            voice: voices::voice_for(tts_voice, language),
             auto_reply: profile.auto_reply_enabled.unwrap_or(self.auto_reply_default),
             conversation_timeout: profile.conversation_timeout.unwrap_or(DEFAULT_CONVERSATION_TIMEOUT),
         }

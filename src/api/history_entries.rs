@@ -1,0 +1,246 @@
+//! The entries of a history.
+
+use super::values::{Nullable, Timestamp};
+use crate::db::{calls, conversations, messages};
+use poem_openapi::Object;
+use poem_openapi::types::Example;
+use serde::Deserialize;
+
+/// A user's history, each list newest first.
+#[derive(Object)]
+#[oai(example)]
+pub(super) struct History {
+    /// Turns of conversation, on calls and over this API.
+    pub(super) conversations: Vec<Turn>,
+    /// Calls.
+    pub(super) calls: Vec<Call>,
+    /// Texts.
+    pub(super) sms: Vec<Sms>,
+}
+
+impl Example for History {
+    fn example() -> Self {
+        Self { conversations: vec![Turn::example()], calls: vec![Call::example()], sms: vec![Sms::example()] }
+    }
+}
+
+/// A turn of conversation: what was said, and the answer.
+#[derive(Object)]
+#[oai(rename = "ConversationEntry", example)]
+pub(super) struct Turn {
+    /// The entry's id, by which lists are paged.
+    id: i64,
+    /// Whose conversation it is.
+    user_id: i64,
+    /// `voice` for a turn on a call, `api` for one over this API.
+    channel: String,
+    /// The call's CallSid.
+    call_sid: Nullable<String>,
+    /// The turn's number in the call.
+    turn: Nullable<i64>,
+    /// What was said.
+    input_text: String,
+    /// What was answered; null while there is no answer, and for good when the model failed.
+    gpt_response: Nullable<String>,
+    /// Tokens of the prompt.
+    input_tokens: i64,
+    /// Tokens of the answer.
+    output_tokens: i64,
+    /// From the request to the whole answer.
+    processing_time_ms: f64,
+    /// The model, as its server names it; empty while there is no answer.
+    model_used: String,
+    /// When it was said.
+    created_at: Timestamp,
+}
+
+impl From<conversations::Conversation> for Turn {
+    fn from(row: conversations::Conversation) -> Self {
+        Self {
+            id: row.id,
+            user_id: row.user_id,
+            channel: row.channel,
+            call_sid: row.call_sid.into(),
+            turn: row.turn.into(),
+            input_text: row.input_text,
+            gpt_response: row.gpt_response.into(),
+            input_tokens: row.input_tokens,
+            output_tokens: row.output_tokens,
+            processing_time_ms: row.processing_time_ms,
+            model_used: row.model_used,
+            created_at: Timestamp(row.created_at),
+        }
+    }
+}
+
+impl Example for Turn {
+    fn example() -> Self {
+        Self {
+            id: 7,
+            user_id: 1,
+            channel: "voice".to_owned(),
+            call_sid: Some("CA00000000000000000000000000000000".to_owned()).into(),
+            turn: Some(1).into(),
+            input_text: "What is the capital of France?".to_owned(),
+            gpt_response: Some("The capital of France is Paris.".to_owned()).into(),
+            input_tokens: 10,
+            output_tokens: 8,
+            processing_time_ms: 1250.5,
+            model_used: "gpt-3.5-turbo".to_owned(),
+            created_at: Timestamp::EXAMPLE,
+        }
+    }
+}
+
+/// A call.
+#[derive(Object)]
+#[oai(rename = "CallEntry", example)]
+pub(super) struct Call {
+    /// The entry's id, by which lists are paged.
+    id: i64,
+    /// Whose call it is.
+    user_id: i64,
+    /// Twilio's CallSid.
+    call_sid: String,
+    /// `inbound`, `outbound-api` or `outbound-dial`.
+    direction: String,
+    /// The caller, as Twilio names it.
+    from_number: String,
+    /// Who was called, as Twilio names it.
+    to_number: String,
+    /// Twilio's call status, or `unknown-end` when its end was never reported.
+    status: String,
+    /// How long it took; null until it is over.
+    duration_seconds: Nullable<i64>,
+    /// When it began.
+    started_at: Timestamp,
+    /// When it ended; null until it is over.
+    ended_at: Nullable<Timestamp>,
+    /// When the entry was made.
+    created_at: Timestamp,
+}
+
+impl From<calls::Call> for Call {
+    fn from(row: calls::Call) -> Self {
+        Self {
+            id: row.id,
+            user_id: row.user_id,
+            call_sid: row.call_sid,
+            direction: row.direction,
+            from_number: row.from_number,
+            to_number: row.to_number,
+            status: row.status,
+            duration_seconds: row.duration_seconds.into(),
+            started_at: Timestamp(row.started_at),
+            ended_at: row.ended_at.map(Timestamp).into(),
+            created_at: Timestamp(row.created_at),
+        }
+    }
+}
+
+impl Example for Call {
+    fn example() -> Self {
+        Self {
+            id: 3,
+            user_id: 1,
+            call_sid: "CA00000000000000000000000000000000".to_owned(),
+            direction: "inbound".to_owned(),
+            from_number: "+14155550123".to_owned(),
+            to_number: "+14155550100".to_owned(),
+            status: "completed".to_owned(),
+            duration_seconds: Some(42).into(),
+            started_at: Timestamp::EXAMPLE,
+            ended_at: Some(Timestamp::EXAMPLE).into(),
+            created_at: Timestamp::EXAMPLE,
+        }
+    }
+}
+
+/// A text, what was decided about it, and how far the reply has got.
+#[derive(Object)]
+#[oai(rename = "SmsEntry", example)]
+pub(super) struct Sms {
+    /// The entry's id, by which lists are paged.
+    id: i64,
+    /// Whose text it is.
+    user_id: Nullable<i64>,
+    /// Twilio's MessageSid; null for a text that came over this API.
+    message_sid: Nullable<String>,
+    /// `sms`, `whatsapp`, `rcs`, `messenger` or `api`.
+    channel: String,
+    /// `inbound`.
+    direction: String,
+    /// The sender, as Twilio names it.
+    from_number: Nullable<String>,
+    /// The receiver, as Twilio names it.
+    to_number: Nullable<String>,
+    /// What was written.
+    incoming_text: String,
+    /// The pictures and other files that came with it.
+    media: Vec<Media>,
+    /// `yes`, `no` or `unsure`; null until it is decided, and for texts that are not to be answered.
+    decision: Nullable<String>,
+    /// The reply.
+    reply_text: Nullable<String>,
+    /// `answered` at once, `pending`, `sending`, `draft`, `ignored`, or Twilio's word for a reply that was sent later
+    /// (`queued`, `sent`, `delivered`, `undelivered`, `failed` …); null while it is being decided.
+    reply_status: Nullable<String>,
+    /// Twilio's error code of a reply that failed.
+    error_code: Nullable<i64>,
+    /// When it came in.
+    created_at: Timestamp,
+}
+
+/// A file that came with a text.
+#[derive(Object, Deserialize)]
+#[oai(rename = "MediaFile")]
+struct Media {
+    /// Where Twilio keeps it.
+    url: String,
+    /// Its media type.
+    #[serde(default)]
+    content_type: String,
+}
+
+impl From<messages::Message> for Sms {
+    fn from(row: messages::Message) -> Self {
+        let media = row.media.as_deref().and_then(|list| serde_json::from_str(list).ok());
+        Self {
+            id: row.id,
+            user_id: row.user_id.into(),
+            message_sid: row.message_sid.into(),
+            channel: row.channel,
+            direction: row.direction,
+            from_number: row.from_number.into(),
+            to_number: row.to_number.into(),
+            incoming_text: row.incoming_text,
+            media: media.unwrap_or_default(),
+            decision: row.decision.into(),
+            reply_text: row.reply_text.into(),
+            reply_status: row.reply_status.into(),
+            error_code: row.error_code.into(),
+            created_at: Timestamp(row.created_at),
+        }
+    }
+}
+
+impl Example for Sms {
+    fn example() -> Self {
+        Self {
+            id: 5,
+            user_id: Some(1).into(),
+            message_sid: Some("SM00000000000000000000000000000000".to_owned()).into(),
+            channel: "sms".to_owned(),
+            direction: "inbound".to_owned(),
+            from_number: Some("+14155550123".to_owned()).into(),
+            to_number: Some("+14155550100".to_owned()).into(),
+            incoming_text: "Can you help me tomorrow?".to_owned(),
+            media: Vec::new(),
+            decision: Some("yes".to_owned()).into(),
+            reply_text: Some("Yes, I can help you tomorrow.".to_owned()).into(),
+            reply_status: Some("answered".to_owned()).into(),
+            error_code: None.into(),
+            created_at: Timestamp::EXAMPLE,
+        }
+    }
+}

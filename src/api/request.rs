@@ -1,0 +1,191 @@
+//! Reads requests: parameters and JSON bodies, checked against the very schema that the documentation shows, so that the
+//! answer to a faulty request names every faulty field and says what is right.
+
+use super::problem::{FieldError, Problem};
+use super::text::Kind;
+use poem::error::ReadBodyError;
+use poem::http::StatusCode;
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaMediaType, MetaParamIn, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::types::{ParseFromJSON, ToJSON};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// The largest body that is read, in bytes.
+const LARGEST_BODY: usize = 1_000_000;
+/// How long a body may take to come in.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A JSON object as the body of a request.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for JsonBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = MetaMediaType { content_type: "application/json", schema: T::schema_ref() };
+        Some(MetaRequest { description: None, content: vec![content], required: true })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        if !request.content_type().is_some_and(is_json) {
+            let detail = "Send the body as JSON, with Content-Type: application/json.";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
+        }
+        let reading = tokio::time::timeout(BODY_TIMEOUT, body.take()?.into_bytes_limit(LARGEST_BODY));
+        let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "The body did not come in time.");
+        let bytes: Result<_, ReadBodyError> = reading.await.map_err(late)?;
+        Ok(Self(object(&bytes?)?))
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// A `T` from the bytes of a body.
+fn object<T: ParseFromJSON>(bytes: &[u8]) -> Result<T, Problem> {
+    let invalid = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    let value = serde_json::from_slice(bytes).map_err(|error| invalid(format!("The body is not JSON: {error}.")))?;
+    let Value::Object(fields) = &value else { return Err(invalid("The body must be a JSON object.".to_owned())) };
+    let faults = faults(&Registry::new().create_fake_schema::<T>(), fields);
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+    T::parse_from_json(Some(value)).map_err(|error| invalid(error.into_message()))
+}
+
+/// All that is wrong with an object's fields. Unknown fields are passed over.
+fn faults(schema: &MetaSchema, fields: &Map<String, Value>) -> Vec<FieldError> {
+    let fault_of = |(name, property): &(&'static str, MetaSchemaRef)| {
+        let MetaSchemaRef::Inline(property) = property else { return None };
+        let fault = match fields.get(*name) {
+            Some(value) => fault(property, value),
+            None => schema.required.contains(name).then(|| "is missing".to_owned()),
+        };
+        fault.map(|fault| FieldError::new(name, fault))
+    };
+    schema.properties.iter().filter_map(fault_of).collect()
+}
+
+/// What `value` must be, when it is something else.
+fn fault(schema: &MetaSchema, value: &Value) -> Option<String> {
+    let or_null = if schema.nullable { " or null" } else { "" };
+    match (schema.ty, value) {
+        (_, Value::Null) if schema.nullable => None,
+        ("string", Value::String(text)) => Kind::of(schema).and_then(|kind| kind.fault(text)),
+        ("string", _) => Some(format!("must be a string{or_null}")),
+        ("boolean", Value::Bool(_)) => None,
+        ("boolean", _) => Some(format!("must be true or false{or_null}")),
+        ("integer", value) => {
+            let (least, most) = (schema.minimum.unwrap_or(f64::MIN), schema.maximum.unwrap_or(f64::MAX));
+            let is_sound = value.as_i64().is_some_and(|number| (least..=most).contains(&(number as f64)));
+            (!is_sound).then(|| format!("must be a whole number from {least} to {most}{or_null}"))
+        }
+        _ => None,
+    }
+}
+
+/// The number in a path, which has no other parameter.
+pub(super) struct InPath<T>(pub(super) T);
+
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for InPath<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = true;
+    type ParamType = T;
+    type ParamRawType = T::RawValueType;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Path)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(T::schema_ref())
+    }
+
+    fn param_raw_type(&self) -> Option<&T::RawValueType> {
+        self.0.as_raw_value()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        options: ExtractParamOptions<T>,
+    ) -> poem::Result<Self> {
+        // The router numbers the parameters of a path.
+        let text = request.raw_path_param("param0").unwrap_or_default();
+        Ok(Self(parameter(options.name, Some(text))?))
+    }
+}
+
+/// A parameter of the query string, which may be given once.
+pub(super) struct InQuery<T>(pub(super) T);
+
+impl<'a, T: ParseFromJSON + ToJSON> ApiExtractor<'a> for InQuery<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = T::IS_REQUIRED;
+    type ParamType = T;
+    type ParamRawType = T::RawValueType;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(T::schema_ref())
+    }
+
+    fn param_raw_type(&self) -> Option<&T::RawValueType> {
+        self.0.as_raw_value()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        options: ExtractParamOptions<T>,
+    ) -> poem::Result<Self> {
+        let query = request.uri().query().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let mut values = pairs.filter(|(name, _)| name == options.name).map(|(_, value)| value);
+        let (value, second) = (values.next(), values.next());
+        if second.is_some() {
+            return Err(Problem::invalid_field(options.name, "must be given once only").into());
+        }
+        match (value, options.default_value) {
+            (None, Some(default)) => Ok(Self(default())),
+            (value, _) => Ok(Self(parameter(options.name, value.as_deref())?)),
+        }
+    }
+}
+
+/// A parameter is checked like a JSON value of its schema's type.
+fn parameter<T: ParseFromJSON>(name: &str, text: Option<&str>) -> Result<T, Problem> {
+    let MetaSchemaRef::Inline(schema) = T::schema_ref() else {
+        return Err(Problem::invalid_field(name, "cannot be read"));
+    };
+    let value = match (text, schema.ty) {
+        (None, _) => None,
+        (Some(text), "integer") => Some(text.parse::<i64>().map_or_else(|_| text.into(), Value::from)),
+        (Some(text), _) => Some(Value::from(text)),
+    };
+    let fault = match &value {
+        Some(value) => fault(&schema, value),
+        None => T::IS_REQUIRED.then(|| "is missing".to_owned()),
+    };
+    match fault {
+        Some(fault) => Err(Problem::invalid_field(name, fault)),
+        None => T::parse_from_json(value).map_err(|error| Problem::invalid_field(name, error.into_message())),
+    }
+}
