@@ -5,9 +5,9 @@ use super::Signed;
 use super::requests::{CallProgress, MessageProgress};
 use crate::app::App;
 use crate::db::DbError;
-use poem::http::StatusCode;
+use poem::http::{StatusCode, header};
 use poem::web::Data;
-use poem::{Error, Result, handler};
+use poem::{Error, Response, Result, handler};
 use std::sync::Arc;
 use tracing::{debug, error};
 
@@ -34,5 +34,6 @@ pub async fn message(Signed(progress): Signed<MessageProgress>, app: Data<&Arc<A
 /// 503, so that Twilio's retry or fallback can act.
 pub(super) fn out_of_reach(cause: DbError) -> Error {
     error!(error = %cause, "A webhook could not be written down");
-    Error::from_string("The database is out of reach.", StatusCode::SERVICE_UNAVAILABLE)
+    let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).header(header::RETRY_AFTER, 2);
+    Error::from_response(answer.body("The database is out of reach."))
 }
