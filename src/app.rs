@@ -11,12 +11,16 @@ use crate::llm::{Llm, SetupError};
 use crate::outbox::Outbox;
 use crate::sms::SmsService;
 use crate::sms::reply::Replier;
+use crate::telemetry::Throttle;
 use crate::twilio::rest::Rest;
 use crate::twilio::signature::Verifier;
 use crate::twilio::twiml::{Documents, DocumentsError};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Anybody can cause a refusal, so the log tells of one in this time and counts the others.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// The gateway without its network side.
 pub struct App {
@@ -42,6 +46,8 @@ pub struct App {
     pub verifier: Verifier,
     /// The spoken turns being answered.
     pub turns: Turns,
+    /// Refused webhooks are logged now and then.
+    pub refusals: Throttle,
     /// When it started.
     pub started: Instant,
 }
@@ -112,6 +118,7 @@ impl App {
             phrases,
             verifier,
             turns: Turns::default(),
+            refusals: Throttle::new(REFUSALS_TOLD_EVERY),
             started,
         }))
     }

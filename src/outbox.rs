@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 /// Jobs worked on at the same time.
 const AT_ONCE: usize = 32;
@@ -50,7 +50,7 @@ impl Outbox {
 
     /// Runs work that belongs to a job in a task that [`Outbox::drain`] waits for.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(work);
+        self.tasks.spawn(work.in_current_span());
     }
 
     /// Works until `stop`; jobs that were begun are not interrupted.

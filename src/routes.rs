@@ -9,6 +9,7 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use poem::middleware::{CatchPanic, Cors};
 use poem::{Endpoint, EndpointExt, Error, Request, Response, Result, Route, post};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tracing::{Instrument, debug, error, info_span};
 
@@ -38,7 +39,8 @@ pub fn gateway(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
             .boxed(),
     );
     let cors = urls.clone().with(cors(&app)).boxed();
-    Front { app, urls, cors }
+    let process = uuid::Uuid::new_v4().as_u64_pair().0;
+    Front { app, urls, cors, process, requests: AtomicU64::new(1) }
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -55,13 +57,16 @@ struct Front {
     app: Arc<App>,
     urls: Arc<BoxEndpoint<'static>>,
     cors: BoxEndpoint<'static>,
+    /// Tells this process's request ids from another one's.
+    process: u64,
+    requests: AtomicU64,
 }
 
 impl Endpoint for Front {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let id = uuid::Uuid::now_v7().simple().to_string();
+        let id = self.request_id();
         let span = info_span!("request", request.id = id);
         let started = std::time::Instant::now();
         let method = request.method().clone();
@@ -87,6 +92,10 @@ impl Endpoint for Front {
 }
 
 impl Front {
+    fn request_id(&self) -> String {
+        format!("{:016x}-{:x}", self.process, self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// A request must name one of our hosts, if they are configured.
     fn check_host(&self, request: &Request) -> Result<()> {
         let trusted = &self.app.config.trusted_hosts;

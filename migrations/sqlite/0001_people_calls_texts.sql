@@ -26,7 +26,7 @@ CREATE TABLE user_preferences (
 
 -- A call may be heard of first through a status callback, so its user may be filled in later.
 CREATE TABLE call_logs (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,
     call_sid TEXT NOT NULL UNIQUE,
     direction TEXT NOT NULL,

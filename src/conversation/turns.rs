@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// What became of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +44,12 @@ impl Turns {
         let (over, flight) = watch::channel(None);
         self.lock().insert(key.clone(), flight);
         let landing = Landing { flights: self.flights.clone(), key };
-        self.tasks.spawn(async move {
+        let task = async move {
             // Taken off when the task ends in any way; who waits holds a receiver of their own.
             let _landing = landing;
             over.send_replace(Some(answer.await));
-        });
+        };
+        self.tasks.spawn(task.in_current_span());
     }
 
     /// Waits for the outcome of a turn, at most until `deadline`.

@@ -7,6 +7,7 @@ mod format;
 mod layer;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
@@ -16,6 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::config::LogConfig;
 use layer::LogLayer;
+pub use throttle::Throttle;
 
 /// Starts logging for the whole process. Only the first call has an effect.
 pub fn init(log: &LogConfig) {

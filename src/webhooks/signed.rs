@@ -42,12 +42,16 @@ impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
         let url = called_url(request.headers(), target, app.config.public_url.as_ref(), trusted);
         let signature = request.headers().get("x-twilio-signature").map(|value| value.as_bytes());
         if !app.verifier.accepts(signature, &url, &payload) {
-            // The URL is what operators get wrong, so it is told; it holds no secret.
-            warn!(
-                webhook.signed = signature.is_some(),
-                webhook.url = url,
-                "Refused a webhook: its signature does not fit"
-            );
+            if let Some(untold) = app.refusals.pass() {
+                // The URL is what operators get wrong, so it is told; it holds no secret.
+                let signed = signature.is_some();
+                warn!(
+                    webhook.signed = signed,
+                    webhook.url = url,
+                    untold,
+                    "Refused a webhook: its signature does not fit"
+                );
+            }
             return Err(forbidden());
         }
         if !is_form {
