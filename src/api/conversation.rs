@@ -113,11 +113,11 @@ impl Example for Reply {
     }
 }
 
-/// `/conversation/`
+/// `/conversation`
 #[derive(Clone, Copy)]
 pub(super) struct ConversationApi;
 
-#[OpenApi(prefix_path = "/conversation/", tag = "Tag::Conversation")]
+#[OpenApi(prefix_path = "/conversation", tag = "Tag::Conversation")]
 impl ConversationApi {
     /// Say something to the model
     ///
@@ -136,8 +136,8 @@ impl ConversationApi {
         let asked = Asked { person: &person, peer: "", text: &text, except: Except::Nothing, on_call: false };
         let answer = app.conversation.reply(asked).await?;
         let turn = app.db.add_conversation(said_at, app.clock.now(), user_id, text, answer).await?;
-        let (turn_ms, tokens_in, tokens_out) = (turn.processing_time_ms, turn.input_tokens, turn.output_tokens);
-        info!(user.id = user_id, turn_ms, tokens_in, tokens_out, "Answered user {user_id} in {turn_ms:.0} ms");
+        let (turn_ms, tokens_in, tokens_out) = (turn.processing_time_ms.round(), turn.input_tokens, turn.output_tokens);
+        info!(user.id = user_id, turn_ms, tokens_in, tokens_out, "Answered user {user_id} in {turn_ms} ms");
         if turn_ms > 2_000.0 {
             warn!(user.id = user_id, turn_ms, "Answering a user took longer than two seconds");
         }

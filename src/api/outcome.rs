@@ -17,7 +17,7 @@ pub(super) type Outcome<T, const FAILURES: u8 = 0> = Result<T, Failure<FAILURES>
 
 /// The operation answers 404 when what it names does not exist.
 pub(super) const NOT_FOUND: u8 = 1;
-/// The operation answers 400 when a value must be unique and is another row's.
+/// The operation answers 400 when a value must be unique and is taken.
 pub(super) const TAKEN: u8 = 2;
 /// The operation answers 503 when the gateway cannot do its work.
 pub(super) const UNREADY: u8 = 4;
@@ -39,9 +39,18 @@ impl<const FAILURES: u8> From<Failure<FAILURES>> for poem::Error {
 
 impl<const FAILURES: u8> ApiResponse for Failure<FAILURES> {
     fn meta() -> MetaResponses {
-        let failures = [(NOT_FOUND, 404), (TAKEN, 400), (UNREADY, 503)];
-        let declared = failures.into_iter().filter(|(flag, _)| FAILURES & flag != 0);
-        MetaResponses { responses: declared.map(|(_, status)| failure(status)).collect() }
+        let mut responses = Vec::new();
+        if FAILURES & NOT_FOUND != 0 {
+            responses.push(failure(404));
+        }
+        if FAILURES & TAKEN != 0 {
+            let description = "A value that must be unique is taken, or this host is not served here.";
+            responses.push(MetaResponse { description, ..failure(400) });
+        }
+        if FAILURES & UNREADY != 0 {
+            responses.push(failure(503));
+        }
+        MetaResponses { responses }
     }
 
     fn register(registry: &mut Registry) {
@@ -87,18 +96,26 @@ impl<T: OpenApi> OpenApi for Documented<T> {
     }
 }
 
-/// Adds the failures that follow from the operation's form. Every operation that asks for a key works on the database.
+/// Adds the failures that follow from the operation's form. Every operation that asks for a key works on the database; one
+/// that asks for none says so.
 fn complete(operation: &mut MetaOperation) {
     let asks_for_key = !operation.security.is_empty();
     let has_body = operation.request.is_some();
     let is_checked = has_body || !operation.params.is_empty();
     let responses = &mut operation.responses.responses;
-    for (applies, statuses) in
-        [(asks_for_key, &[401, 500, 503][..]), (has_body, &[408, 413, 415]), (is_checked, &[422])]
-    {
-        responses.extend(statuses.iter().filter(|_| applies).map(|status| failure(*status)));
+    let follow: [(bool, &[u16]); 4] =
+        [(true, &[400, 403]), (asks_for_key, &[401, 500, 503]), (has_body, &[408, 413, 415]), (is_checked, &[422])];
+    for (applies, statuses) in follow {
+        for status in statuses.iter().filter(|_| applies) {
+            if responses.iter().all(|response| response.status != Some(*status)) {
+                responses.push(failure(*status));
+            }
+        }
     }
     responses.sort_by_key(|response| response.status);
+    if !asks_for_key {
+        operation.security.push(HashMap::new());
+    }
     for response in responses {
         if response.description.is_empty() {
             response.description = "As asked.";
@@ -113,8 +130,9 @@ fn complete(operation: &mut MetaOperation) {
 /// The documentation of one failure.
 fn failure(status: u16) -> MetaResponse {
     let (description, header) = match status {
-        400 => ("A value that must be unique is taken.", None),
+        400 => ("This host is not served here (`TRUSTED_HOSTS`).", None),
         401 => ("The key is missing or wrong.", Some(("WWW-AUTHENTICATE", "How to send the key."))),
+        403 => ("Pages of this origin may not call this API (`CORS_ORIGINS`).", None),
         404 => ("What is named does not exist.", None),
         408 => ("The body did not come in time.", None),
         413 => ("The body is larger than 1 MB.", None),
@@ -139,5 +157,24 @@ fn failure(status: u16) -> MetaResponse {
         status_range: None,
         content: vec![MetaMediaType { content_type: PROBLEM_JSON, schema: ProblemDocument::schema_ref() }],
         headers: headers.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Operations;
+    use super::*;
+
+    #[test]
+    fn every_operation_is_described_and_asks_for_a_key_unless_it_is_about_health() {
+        for api in Operations::meta() {
+            for path in api.paths {
+                for operation in path.operations {
+                    let no_key = operation.security.iter().any(HashMap::is_empty);
+                    assert_eq!(no_key, path.path.starts_with("/health"), "{}", path.path);
+                    assert!(operation.operation_id.is_some() && operation.description.is_some(), "{}", path.path);
+                }
+            }
+        }
     }
 }

@@ -132,11 +132,11 @@ impl From<Given> for PreferencesChange {
     }
 }
 
-/// `/preferences/`
+/// `/preferences`
 #[derive(Clone, Copy)]
 pub(super) struct PreferencesApi;
 
-#[OpenApi(prefix_path = "/preferences/", tag = "Tag::Preferences")]
+#[OpenApi(prefix_path = "/preferences", tag = "Tag::Preferences")]
 impl PreferencesApi {
     /// Create preferences
     ///
@@ -247,6 +247,6 @@ fn check_voice(given: &PreferencesChange, language: &str, tts_voice: &str) -> Re
             VoiceError::OtherLanguage { .. } if given.tts_voice.is_none() => "language",
             VoiceError::OtherLanguage { .. } => "tts_voice",
         };
-        Problem::invalid_field(field, format!("does not do: {error}"))
+        Problem::invalid_field(field, format!("cannot be taken: {error}"))
     })
 }

@@ -189,3 +189,53 @@ fn parameter<T: ParseFromJSON>(name: &str, text: Option<&str>) -> Result<T, Prob
         None => T::parse_from_json(value).map_err(|error| Problem::invalid_field(name, error.into_message())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::values::{Id, Whole};
+    use super::*;
+    use poem::error::ResponseError;
+    use poem_openapi::Object;
+    use poem_openapi::types::MaybeUndefined;
+
+    #[derive(Debug, Object)]
+    struct Example {
+        id: Id,
+        #[oai(nullable)]
+        seconds: MaybeUndefined<Whole<0, 10>>,
+        on: Option<bool>,
+    }
+
+    fn fault_of(body: &str) -> String {
+        let problem = object::<Example>(body.as_bytes()).expect_err(body);
+        assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        problem.to_string()
+    }
+
+    #[test]
+    fn all_faulty_fields_are_named_with_what_is_right() {
+        assert_eq!(
+            fault_of(r#"{"seconds": 11, "on": null}"#),
+            "id is missing. seconds must be a whole number from 0 to 10 or null. on must be true or false."
+        );
+        for id in ["null", "0", "-1", "1.5", "1e3", "\"1\"", "[]", "{}", "true", "99999999999999999999"] {
+            let fault = fault_of(&format!(r#"{{"id": {id}}}"#));
+            assert_eq!(fault, "id must be a whole number from 1 to 9007199254740991.", "{id}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_told_so() {
+        for body in ["", "{", "[1]", "7", "null", "\u{feff}{}", r#"{"id": 1} x"#, &"[".repeat(100_000)] {
+            assert!(fault_of(body).starts_with("The body "), "{body}");
+        }
+        assert!(object::<Example>(b"{\"id\": 1, \"\xff\": 1}").is_err());
+    }
+
+    #[test]
+    fn null_and_absence_are_told_apart_and_unknown_fields_passed_over() {
+        let both = object::<Example>(br#"{"id": 1, "seconds": null, "colour": {"a": [1]}}"#).unwrap();
+        assert!(both.seconds.is_null() && both.on.is_none() && both.id.0 == 1);
+        assert!(object::<Example>(br#"{"id": 1}"#).unwrap().seconds.is_undefined());
+    }
+}

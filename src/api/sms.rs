@@ -100,10 +100,10 @@ impl SmsApi {
         let asked_at = app.clock.now();
         let asked = Text { person: &person, peer: "", text: &text, media: 0, except: Except::Nothing };
         let decided = app.sms.decide(asked).await?;
-        let (text_ms, decision) = (decided.elapsed_ms, decided.decision);
+        let (text_ms, decision) = (decided.elapsed_ms.round(), decided.decision);
         let (tokens_in, tokens_out) = (decision.input_tokens, decision.output_tokens);
         let message = app.db.add_decision(asked_at, app.clock.now(), user_id, text, decision).await?;
-        info!(user.id = user_id, text_ms, tokens_in, tokens_out, "Decided for user {user_id} in {text_ms:.0} ms");
+        info!(user.id = user_id, text_ms, tokens_in, tokens_out, "Decided for user {user_id} in {text_ms} ms");
         if text_ms > 2_000.0 {
             warn!(user.id = user_id, text_ms, "Deciding for a user took longer than two seconds");
         }

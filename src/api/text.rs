@@ -239,3 +239,43 @@ pub(super) fn update<K: TextKind>(field: MaybeUndefined<Text<K>>) -> Option<Opti
         MaybeUndefined::Value(text) => Some(Some(text.into_inner())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use poem_openapi::validation::{Pattern, Validator};
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own_and_accepts_its_example() {
+        for kind in KINDS {
+            assert_eq!(Kind::of(&kind.schema()).map(|found| found.title), Some(kind.title));
+            assert_eq!(kind.fault(kind.example), None, "{}", kind.title);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_documented_pattern_and_the_check_agree(
+            text in prop_oneof![".*", "[\\x00-\\x20\\x7f-\\xa1a]{0,4}", "\\+?[0-9]{0,17}", "[a-zA-Z0-9._ -]{0,5}"],
+        ) {
+            for kind in KINDS {
+                if let Some(pattern) = kind.pattern {
+                    let is_documented = Pattern::new(pattern).check(&text);
+                    prop_assert_eq!(is_documented, (kind.accepts)(&text), "{}: {:?}", kind.title, text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tells_addresses_of_mail_from_other_text() {
+        for address in ["a@b.co", "john.doe+tag@mail.example.com", "o'brien@xn--bcher-kva.example"] {
+            assert!(is_email(address), "{address}");
+        }
+        for text in ["", "@", "a@b", "a b@c.de", "a@-b.de", "a@b..de", ".a@b.de", "a@b.de\n", "a@@b.de", "a@[1.2.3.4]"]
+        {
+            assert!(!is_email(text), "{text:?}");
+        }
+    }
+}

@@ -102,19 +102,19 @@ struct UserUpdate {
 impl Example for UserUpdate {
     fn example() -> Self {
         Self {
-            username: None,
+            username: Some(Text::example()),
             email: MaybeUndefined::Value(Text::example()),
-            phone_number: MaybeUndefined::Undefined,
+            phone_number: MaybeUndefined::Null,
             is_active: Some(true),
         }
     }
 }
 
-/// `/users/`
+/// `/users`
 #[derive(Clone, Copy)]
 pub(super) struct UsersApi;
 
-#[OpenApi(prefix_path = "/users/", tag = "Tag::Users")]
+#[OpenApi(prefix_path = "/users", tag = "Tag::Users")]
 impl UsersApi {
     /// Create a user
     ///

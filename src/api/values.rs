@@ -145,3 +145,16 @@ impl<T: ParseFromJSON> ParseFromJSON for Nullable<T> {
         Option::parse_from_json(value).map(Self).map_err(ParseError::propagate)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_utc_with_microseconds() {
+        let written = Timestamp::EXAMPLE.to_json();
+        assert_eq!(written, Some("2026-01-15T10:30:00.000000Z".into()));
+        assert_eq!(Timestamp::parse_from_json(written).unwrap().0, Timestamp::EXAMPLE.0);
+        assert_eq!(Timestamp(1).to_json(), Some("1970-01-01T00:00:00.000001Z".into()));
+    }
+}

@@ -2,7 +2,9 @@
 
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
-use sqlx::FromRow;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use sqlx::{FromRow, SqliteConnection};
 
 /// One call.
 #[derive(Debug, Clone, FromRow)]
@@ -67,21 +69,52 @@ fn rank(status: &str) -> i64 {
 /// The status of a call whose end was never reported.
 pub const UNKNOWN_END: &str = "unknown-end";
 
-/// A later event fills in the user and raises the status; a final one sets end and length. An end that comes before any
-/// other event knows its start from the length.
-const RECORD: &str = "INSERT INTO call_logs (user_id, call_sid, direction, from_number, to_number, status, status_rank, \
-     duration_seconds, started_at, ended_at, created_at) \
-     VALUES (COALESCE($1, (SELECT id FROM users WHERE phone_number = $4), (SELECT id FROM users WHERE phone_number = $5)), \
-     $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
-     ON CONFLICT (call_sid) DO UPDATE SET \
-     user_id = COALESCE(call_logs.user_id, excluded.user_id), \
-     status = CASE WHEN excluded.status_rank > call_logs.status_rank THEN excluded.status ELSE call_logs.status END, \
-     status_rank = CASE WHEN excluded.status_rank > call_logs.status_rank THEN excluded.status_rank ELSE call_logs.status_rank END, \
-     duration_seconds = CASE WHEN call_logs.status_rank < 5 THEN COALESCE(excluded.duration_seconds, call_logs.duration_seconds) \
-                        ELSE call_logs.duration_seconds END, \
-     ended_at = CASE WHEN call_logs.status_rank < 5 THEN COALESCE(excluded.ended_at, call_logs.ended_at) \
-                ELSE call_logs.ended_at END, \
-     started_at = CASE WHEN excluded.started_at < call_logs.started_at THEN excluded.started_at ELSE call_logs.started_at END";
+/// A call's row as one event writes it.
+#[derive(Debug, Clone, Serialize)]
+struct CallRow {
+    user_id: Option<i64>,
+    call_sid: String,
+    direction: String,
+    from_number: String,
+    to_number: String,
+    status: String,
+    rank: i64,
+    duration: Option<i64>,
+    started_at: Micros,
+    ended_at: Option<Micros>,
+    at: Micros,
+}
+
+/// A later event fills in the user and raises the status; a final one sets end and length. `rows` is a JSON list of
+/// [`CallRow`].
+macro_rules! record {
+    ($rows:literal) => {
+        concat!(
+            "INSERT INTO call_logs (user_id, call_sid, direction, from_number, to_number, status, status_rank, \
+             duration_seconds, started_at, ended_at, created_at) \
+             SELECT COALESCE(CAST(value ->> 'user_id' AS BIGINT), \
+             (SELECT id FROM users WHERE phone_number = value ->> 'from_number'), \
+             (SELECT id FROM users WHERE phone_number = value ->> 'to_number')), \
+             value ->> 'call_sid', value ->> 'direction', value ->> 'from_number', value ->> 'to_number', value ->> 'status', \
+             CAST(value ->> 'rank' AS BIGINT), CAST(value ->> 'duration' AS BIGINT), \
+             CAST(value ->> 'started_at' AS BIGINT), CAST(value ->> 'ended_at' AS BIGINT), CAST(value ->> 'at' AS BIGINT) \
+             FROM ", $rows, " WHERE TRUE \
+             ON CONFLICT (call_sid) DO UPDATE SET \
+             user_id = COALESCE(call_logs.user_id, excluded.user_id), \
+             status = CASE WHEN excluded.status_rank > call_logs.status_rank THEN excluded.status ELSE call_logs.status END, \
+             status_rank = CASE WHEN excluded.status_rank > call_logs.status_rank THEN excluded.status_rank \
+             ELSE call_logs.status_rank END, \
+             duration_seconds = CASE WHEN call_logs.status_rank < 5 \
+             THEN COALESCE(excluded.duration_seconds, call_logs.duration_seconds) ELSE call_logs.duration_seconds END, \
+             ended_at = CASE WHEN call_logs.status_rank < 5 \
+             THEN COALESCE(excluded.ended_at, call_logs.ended_at) ELSE call_logs.ended_at END, \
+             started_at = CASE WHEN excluded.started_at < call_logs.started_at \
+             THEN excluded.started_at ELSE call_logs.started_at END"
+        )
+    };
+}
+const RECORD_SQLITE: &str = record!("json_each($1)");
+const RECORD_POSTGRES: &str = record!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
 
 impl Db {
     /// Writes down what a webhook says of a call. `user_id` is the call's user when it is known; else the user is found by
@@ -90,26 +123,33 @@ impl Db {
     /// # Errors
     /// When the database fails; [`DbError::NoParent`] when the user was deleted.
     pub async fn record_call(&self, user_id: Option<i64>, event: CallEvent) -> Result<(), DbError> {
-        unit!(self, [event], |c| {
-            let rank = rank(&event.status);
-            let ended = rank == 5;
-            let started_at = event.at - event.duration_seconds.filter(|_| ended).unwrap_or(0) * SECOND;
-            sqlx::query(RECORD)
-                .bind(user_id)
-                .bind(&event.call_sid)
-                .bind(&event.direction)
-                .bind(&event.from)
-                .bind(&event.to)
-                .bind(&event.status)
-                .bind(rank)
-                .bind(event.duration_seconds.filter(|_| ended))
-                .bind(started_at)
-                .bind(ended.then_some(event.at))
-                .bind(event.at)
-                .execute(&mut *c)
-                .await?;
-            Ok(())
-        })
+        let rank = rank(&event.status);
+        let is_over = rank == 5;
+        let duration = event.duration_seconds.filter(|_| is_over);
+        let row = CallRow {
+            user_id,
+            call_sid: event.call_sid,
+            direction: event.direction,
+            from_number: event.from,
+            to_number: event.to,
+            status: event.status,
+            rank,
+            duration,
+            // An end that comes before any other event knows the start from the length.
+            started_at: event.at - duration.unwrap_or(0) * SECOND,
+            ended_at: is_over.then_some(event.at),
+            at: event.at,
+        };
+        match self {
+            Self::Sqlite { writer, .. } => writer.gather("call", record_rows, row).await,
+            Self::Postgres(_) => {
+                let rows = super::json_list(&[&row]);
+                unit!(self, [rows], |c| {
+                    sqlx::query(RECORD_POSTGRES).bind(&rows).execute(&mut *c).await?;
+                    Ok(())
+                })
+            }
+        }
     }
 
     /// Closes the calls first heard of before `before` whose end was never reported; answers how many.
@@ -140,4 +180,11 @@ impl Db {
             limit
         )
     }
+}
+
+fn record_rows<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c CallRow>) -> BoxFuture<'c, Result<Vec<()>, DbError>> {
+    Box::pin(async move {
+        sqlx::query(RECORD_SQLITE).bind(super::json_list(&rows)).execute(c).await?;
+        Ok(vec![(); rows.len()])
+    })
 }

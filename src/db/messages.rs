@@ -1,9 +1,8 @@
-//! Texts: what came in, what was decided, and how far the reply has got. The reply job of [`super::jobs`] is written with
-//! the text and deleted with its answer, each time in one transaction: whoever deletes the job owns the answer.
+//! Texts: what came in, what was decided, and how far the reply has got.
 
-use super::jobs::{Job, REPLY};
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
+use serde::Serialize;
 use sqlx::FromRow;
 
 /// Inserts a text that has no reply job; rows written.
@@ -88,7 +87,7 @@ pub struct Message {
 }
 
 /// A text that just came in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct NewMessage {
     /// Whose it is.
     pub user_id: Option<i64>,
@@ -123,65 +122,7 @@ pub struct TextDecision {
     pub output_tokens: i64,
 }
 
-/// The text, and unless its sender opted out, its reply job.
-const ACCEPT_SQLITE: &str = "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
-     incoming_text, media, reply_status, input_tokens, output_tokens, created_at) \
-     VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, \
-     CASE WHEN EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = $5 AND own_number = $6) THEN 'ignored' END, 0, 0, $9) \
-     ON CONFLICT (message_sid) DO NOTHING; \
-     INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
-     SELECT $10, last_insert_rowid(), $11, 1, $9 \
-     WHERE changes() > 0 AND NOT EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = $5 AND own_number = $6) \
-     RETURNING id, kind, subject_id, attempts, created_at";
-const ACCEPT_POSTGRES: &str = "WITH text AS ( \
-     INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
-     incoming_text, media, reply_status, input_tokens, output_tokens, created_at) \
-     VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, \
-     CASE WHEN EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = $5 AND own_number = $6) THEN 'ignored' END, 0, 0, $9) \
-     ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status) \
-     INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
-     SELECT $10, id, $11, 1, $9 FROM text WHERE reply_status IS NULL \
-     RETURNING id, kind, subject_id, attempts, created_at";
-
-/// The end of a reply job and the text's new state, if the job is still the claimant's.
-const SETTLE_SQLITE: &str = "DELETE FROM jobs WHERE id = $1 AND attempts = $2; \
-     UPDATE sms_logs SET decision = COALESCE($4, decision), reply_text = COALESCE($5, reply_text), \
-     reply_status = $6, input_tokens = input_tokens + $7, output_tokens = output_tokens + $8, \
-     decided_at = COALESCE($9, decided_at), reply_sid = COALESCE($10, reply_sid), error_code = COALESCE($11, error_code) \
-     WHERE id = $3 AND changes() > 0 RETURNING id";
-const SETTLE_POSTGRES: &str = "WITH gone AS (DELETE FROM jobs WHERE id = $1 AND attempts = $2 RETURNING id) \
-     UPDATE sms_logs SET decision = COALESCE($4, decision), reply_text = COALESCE($5, reply_text), \
-     reply_status = $6, input_tokens = input_tokens + $7, output_tokens = output_tokens + $8, \
-     decided_at = COALESCE($9, decided_at), reply_sid = COALESCE($10, reply_sid), error_code = COALESCE($11, error_code) \
-     WHERE id = $3 AND EXISTS (SELECT 1 FROM gone) RETURNING id";
-
 impl Db {
-    /// Writes a text and its reply job in one transaction. The job is claimed by the caller until `lease_until`. `None` when
-    /// the text was here before, or when its sender opted out: [`Db::message_by_sid`] then tells its answer.
-    ///
-    /// # Errors
-    /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn accept_message(&self, new: NewMessage, lease_until: Micros) -> Result<Option<Job>, DbError> {
-        let text = self.text(ACCEPT_SQLITE, ACCEPT_POSTGRES);
-        unit!(self, [new], |c| {
-            let job = sqlx::query_as(text)
-                .bind(new.user_id)
-                .bind(&new.peer)
-                .bind(&new.message_sid)
-                .bind(new.channel)
-                .bind(&new.from)
-                .bind(&new.to)
-                .bind(&new.text)
-                .bind(&new.media)
-                .bind(new.at)
-                .bind(REPLY)
-                .bind(lease_until)
-                .fetch_all(&mut *c)
-                .await?;
-            Ok(job.into_iter().next())
-        })
-    }
-
     /// Writes a text that nobody is to answer, or that is answered with the fixed sentence `reply`. False when it was here
     /// before.
     ///
@@ -210,75 +151,6 @@ impl Db {
             let query = sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.message_sid).bind(new.at);
             query.execute(&mut *c).await?;
             Ok(())
-        })
-    }
-
-    /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands. False
-    /// when the job is no longer the claimant's; then nothing was written, and the answer is somebody else's.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn settle_message(
-        &self,
-        now: Micros,
-        job: &Job,
-        decision: Option<TextDecision>,
-        status: &str,
-        sent: Option<Sent>,
-    ) -> Result<bool, DbError> {
-        let text = self.text(SETTLE_SQLITE, SETTLE_POSTGRES);
-        let (job, status) = (job.clone(), status.to_owned());
-        unit!(self, [job, status, decision, sent], |c| {
-            let settled: Vec<(i64,)> = sqlx::query_as(text)
-                .bind(job.id)
-                .bind(job.attempts)
-                .bind(job.subject_id)
-                .bind(decision.as_ref().map(|d| d.decision))
-                .bind(decision.as_ref().map(|d| d.reply_text.as_str()))
-                .bind(&status)
-                .bind(decision.as_ref().map_or(0, |d| d.input_tokens))
-                .bind(decision.as_ref().map_or(0, |d| d.output_tokens))
-                .bind(decision.as_ref().map(|_| now))
-                .bind(sent.as_ref().and_then(|s| s.sid.as_deref()))
-                .bind(sent.as_ref().and_then(|s| s.error_code))
-                .fetch_all(&mut *c)
-                .await?;
-            Ok(!settled.is_empty())
-        })
-    }
-
-    /// Writes a step of a reply whose job goes on: the decision with [`reply_status::PENDING`], or the intent to send with
-    /// [`reply_status::SENDING`]. False when the job is no longer the claimant's.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn progress_message(
-        &self,
-        now: Micros,
-        job: &Job,
-        decision: Option<TextDecision>,
-        status: &'static str,
-    ) -> Result<bool, DbError> {
-        let job = job.clone();
-        unit!(self, [job, decision], |c| {
-            let query = sqlx::query(
-                "UPDATE sms_logs SET decision = COALESCE($2, decision), reply_text = COALESCE($3, reply_text), \
-                 input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
-                 decided_at = CASE WHEN $7 THEN $8 ELSE decided_at END, \
-                 send_started_at = CASE WHEN $7 THEN send_started_at ELSE COALESCE(send_started_at, $8) END \
-                 WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $9 AND attempts = $10)",
-            )
-            .bind(job.subject_id)
-            .bind(decision.as_ref().map(|d| d.decision))
-            .bind(decision.as_ref().map(|d| d.reply_text.as_str()))
-            .bind(decision.as_ref().map_or(0, |d| d.input_tokens))
-            .bind(decision.as_ref().map_or(0, |d| d.output_tokens))
-            .bind(status)
-            .bind(decision.is_some())
-            .bind(now)
-            .bind(job.id)
-            .bind(job.attempts);
-            Ok(query.execute(&mut *c).await?.rows_affected() > 0)
         })
     }
 
@@ -376,15 +248,6 @@ impl Db {
             limit
         )
     }
-}
-
-/// What came of a send by REST.
-#[derive(Debug, Clone, Default)]
-pub struct Sent {
-    /// Twilio's id of the reply.
-    pub sid: Option<String>,
-    /// Twilio's error code when it was refused.
-    pub error_code: Option<i64>,
 }
 
 /// How late a status is in a message's life. `read` is later than `delivered`; nothing follows the other ends.

@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod messages;
 pub mod opt_outs;
 pub mod preferences;
+pub mod replies;
 pub mod users;
 pub mod voice_answers;
 mod writer;
@@ -64,22 +65,37 @@ macro_rules! unit {
             $crate::db::Db::Sqlite { writer, .. } => {
                 writer.run(move |$c| { $(let $v = $v.clone();)* Box::pin(async move $body) }).await
             }
-            $crate::db::Db::Postgres(pool) => {
-                let pool = pool.clone();
-                // A task of its own, so that a client that hangs up does not undo the unit half-way.
-                let task = tokio::spawn(async move {
-                    let mut transaction = pool.begin().await?;
-                    let outcome = { let $c = &mut *transaction; async move $body.await };
-                    match outcome {
-                        Ok(value) => { transaction.commit().await?; Ok(value) }
-                        Err(error) => { transaction.rollback().await.ok(); Err(error) }
-                    }
-                });
-                task.await.unwrap_or_else(|_| Err($crate::db::DbError::stopped()))
-            }
+            $crate::db::Db::Postgres(pool) => $crate::db::in_transaction!(pool, |$c| $body),
         }
     };
 }
+
+/// Runs one unit as a transaction on PostgreSQL, in a task of its own, so that a client that hangs up does not undo it
+/// half-way.
+macro_rules! in_transaction {
+    ($pool:expr, |$c:ident| $body:block) => {{
+        let pool = $pool.clone();
+        let task = tokio::spawn(async move {
+            let mut transaction = pool.begin().await?;
+            let outcome = {
+                let $c = &mut *transaction;
+                async move $body.await
+            };
+            match outcome {
+                Ok(value) => {
+                    transaction.commit().await?;
+                    Ok(value)
+                }
+                Err(error) => {
+                    transaction.rollback().await.ok();
+                    Err(error)
+                }
+            }
+        });
+        task.await.unwrap_or_else(|_| Err($crate::db::DbError::stopped()))
+    }};
+}
+pub(crate) use in_transaction;
 use {read, unit};
 
 impl Db {
@@ -245,6 +261,12 @@ fn lock(database: &Path) -> Result<File, OpenError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(database.to_owned())),
         Err(std::fs::TryLockError::Error(error)) => Err(OpenError::Lock { path, error }),
     }
+}
+
+/// Rows for a statement that writes many at once.
+fn json_list<T: serde::Serialize>(rows: &[&T]) -> String {
+    // Rows are structs of texts and numbers: nothing in them can fail.
+    serde_json::to_string(rows).unwrap_or_default()
 }
 
 /// SQL text that is put together from constants of this module only.

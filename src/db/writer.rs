@@ -1,5 +1,8 @@
-//! SQLite's single writer. It takes all units that wait, runs them in one transaction, and answers each caller only after
+//! SQLite's single writer. It takes all the work that waits, runs it in one transaction, and answers each caller only after
 //! the commit, so many durable writes share one flush to disk.
+//!
+//! Handing a statement to SQLite's thread and back costs several times what the statement itself does. So the writes of the
+//! webhooks, of which many wait at the same time, are [gathered](Writer::gather): one statement writes all their rows.
 
 use super::DbError;
 use futures_util::future::BoxFuture;
@@ -7,16 +10,31 @@ use sqlx::{Connection, SqliteConnection};
 use std::any::Any;
 use tokio::sync::{mpsc, oneshot};
 
-/// Units that may wait before a new one has to wait for a place.
+/// Works that may wait before a new one has to wait for a place.
 const QUEUE: usize = 1024;
-/// Units that share one transaction at the most.
+/// Works that share one transaction at the most.
 const BATCH: usize = 256;
 
+type Item = Box<dyn Any + Send + Sync>;
 type Value = Box<dyn Any + Send>;
 type Unit = Box<dyn for<'c> Fn(&'c mut SqliteConnection) -> BoxFuture<'c, Result<Value, DbError>> + Send + Sync>;
+type Rows = Box<
+    dyn for<'c> Fn(&'c mut SqliteConnection, Vec<&'c Item>) -> BoxFuture<'c, Result<Vec<Value>, DbError>> + Send + Sync,
+>;
+
+/// Writes one row for each item and answers with what came of each, in the same order.
+pub(super) type WriteRows<I, O> =
+    for<'c> fn(&'c mut SqliteConnection, Vec<&'c I>) -> BoxFuture<'c, Result<Vec<O>, DbError>>;
+
+enum Work {
+    /// One closure, one atomic unit.
+    Unit(Unit),
+    /// A row, written together with all the others of the same name.
+    Row { name: &'static str, rows: Rows, item: Item },
+}
 
 enum Order {
-    Run { unit: Unit, answer: oneshot::Sender<Result<Value, DbError>> },
+    Run(Work, oneshot::Sender<Result<Value, DbError>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -34,18 +52,36 @@ impl Writer {
         Self { orders }
     }
 
-    /// Runs one unit and answers after its commit. A caller that stops waiting does not stop the unit.
+    /// Runs one unit and answers after its commit. A caller that stops waiting does not stop the unit. It may run twice, but
+    /// only one of the runs counts.
     pub(super) async fn run<T, F>(&self, unit: F) -> Result<T, DbError>
     where
         T: Send + 'static,
         F: for<'c> Fn(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, DbError>> + Send + Sync + 'static,
     {
-        let (answer, result) = oneshot::channel();
         let unit: Unit = Box::new(move |connection| {
             let outcome = unit(connection);
             Box::pin(async move { outcome.await.map(|value| Box::new(value) as Value) })
         });
-        self.orders.send(Order::Run { unit, answer }).await.map_err(|_| DbError::stopped())?;
+        self.order(Work::Unit(unit)).await
+    }
+
+    /// Writes `item` with all the other items of this `name` that wait, by one call of `rows`; answers after the commit.
+    pub(super) async fn gather<I, O>(&self, name: &'static str, rows: WriteRows<I, O>, item: I) -> Result<O, DbError>
+    where
+        I: Send + Sync + 'static,
+        O: Send + 'static,
+    {
+        let rows: Rows = Box::new(move |connection, items| {
+            let outcome = rows(connection, items.into_iter().filter_map(|item| item.downcast_ref()).collect());
+            Box::pin(async move { Ok(outcome.await?.into_iter().map(|value| Box::new(value) as Value).collect()) })
+        });
+        self.order(Work::Row { name, rows, item: Box::new(item) }).await
+    }
+
+    async fn order<T: 'static>(&self, work: Work) -> Result<T, DbError> {
+        let (answer, result) = oneshot::channel();
+        self.orders.send(Order::Run(work, answer)).await.map_err(|_| DbError::stopped())?;
         let value = result.await.map_err(|_| DbError::stopped())??;
         value.downcast().map(|value| *value).map_err(|_| DbError::stopped())
     }
@@ -62,15 +98,21 @@ impl Writer {
 async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Order>) {
     let mut orders = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut orders, BATCH).await > 0 {
-        let mut units = Vec::with_capacity(orders.len());
+        let mut batch = Vec::with_capacity(orders.len());
+        let mut answers = Vec::with_capacity(orders.len());
         let mut close = None;
         for order in orders.drain(..) {
             match order {
-                Order::Run { unit, answer } => units.push((unit, answer)),
+                Order::Run(work, answer) => {
+                    batch.push(work);
+                    answers.push(answer);
+                }
                 Order::Close(done) => close = Some(done),
             }
         }
-        run_batch(&mut connection, units).await;
+        for (answer, result) in answers.into_iter().zip(run_batch(&mut connection, &batch).await) {
+            answer.send(result).ok();
+        }
         if let Some(done) = close {
             connection.close().await.ok();
             done.send(()).ok();
@@ -79,35 +121,34 @@ async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Ord
     }
 }
 
-async fn run_batch(connection: &mut SqliteConnection, units: Vec<(Unit, oneshot::Sender<Result<Value, DbError>>)>) {
-    let outcome = match run_together(connection, &units).await {
-        // A unit failed and took the others with it: run them again, each in a savepoint of its own.
-        Err(_) if units.len() > 1 => run_apart(connection, &units).await,
+async fn run_batch(connection: &mut SqliteConnection, batch: &[Work]) -> Vec<Result<Value, DbError>> {
+    let outcome = match run_together(connection, batch).await {
+        // One work failed and took the others with it: run them again, each in a savepoint of its own.
+        Err(_) if batch.len() > 1 => run_apart(connection, batch).await,
         other => other.map(|values| values.into_iter().map(Ok).collect()),
     };
-    match outcome {
-        Ok(results) => {
-            for ((_, answer), result) in units.into_iter().zip(results) {
-                answer.send(result).ok();
-            }
-        }
-        Err(error) => {
-            let mut error = Some(error);
-            for (_, answer) in units {
-                answer.send(Err(error.take().unwrap_or_else(DbError::stopped))).ok();
-            }
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        let mut error = Some(error);
+        batch.iter().map(|_| Err(error.take().unwrap_or_else(DbError::stopped))).collect()
+    })
 }
 
-type Units = [(Unit, oneshot::Sender<Result<Value, DbError>>)];
-
-async fn run_together(connection: &mut SqliteConnection, units: &Units) -> Result<Vec<Value>, DbError> {
+async fn run_together(connection: &mut SqliteConnection, batch: &[Work]) -> Result<Vec<Value>, DbError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let mut values = Vec::with_capacity(units.len());
-    for (unit, _) in units {
-        match unit(&mut transaction).await {
-            Ok(value) => values.push(value),
+    let mut values: Vec<Option<Value>> = batch.iter().map(|_| None).collect();
+    for (at, work) in batch.iter().enumerate() {
+        if values[at].is_some() {
+            continue;
+        }
+        let done = match work {
+            Work::Unit(unit) => unit(&mut transaction).await.map(|value| vec![(at, value)]),
+            Work::Row { name, rows, .. } => {
+                let (places, items): (Vec<usize>, Vec<&Item>) = same(batch, name).unzip();
+                rows(&mut transaction, items).await.map(|values| places.into_iter().zip(values).collect())
+            }
+        };
+        match done {
+            Ok(done) => done.into_iter().for_each(|(place, value)| values[place] = Some(value)),
             Err(error) => {
                 transaction.rollback().await?;
                 return Err(error);
@@ -115,15 +156,21 @@ async fn run_together(connection: &mut SqliteConnection, units: &Units) -> Resul
         }
     }
     transaction.commit().await?;
-    Ok(values)
+    values.into_iter().map(|value| value.ok_or_else(DbError::stopped)).collect()
 }
 
-async fn run_apart(connection: &mut SqliteConnection, units: &Units) -> Result<Vec<Result<Value, DbError>>, DbError> {
+async fn run_apart(connection: &mut SqliteConnection, batch: &[Work]) -> Result<Vec<Result<Value, DbError>>, DbError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let mut results = Vec::with_capacity(units.len());
-    for (unit, _) in units {
+    let mut results = Vec::with_capacity(batch.len());
+    for work in batch {
         let mut savepoint = transaction.begin().await?;
-        let result = unit(&mut savepoint).await;
+        let result = match work {
+            Work::Unit(unit) => unit(&mut savepoint).await,
+            Work::Row { rows, item, .. } => {
+                let values = rows(&mut savepoint, vec![item]).await;
+                values.and_then(|values| values.into_iter().next().ok_or_else(DbError::stopped))
+            }
+        };
         match &result {
             Ok(_) => savepoint.commit().await?,
             Err(_) => savepoint.rollback().await?,
@@ -132,4 +179,12 @@ async fn run_apart(connection: &mut SqliteConnection, units: &Units) -> Result<V
     }
     transaction.commit().await?;
     Ok(results)
+}
+
+/// The rows of a batch that one statement writes, with their places.
+fn same<'b>(batch: &'b [Work], name: &'static str) -> impl Iterator<Item = (usize, &'b Item)> {
+    batch.iter().enumerate().filter_map(move |(at, work)| match work {
+        Work::Row { name: other, item, .. } if *other == name => Some((at, item)),
+        _ => None,
+    })
 }

@@ -1,0 +1,95 @@
+//! What the gateway costs: `just bench`, which is `cargo bench --bench gateway`.
+//!
+//! First the two pure steps of every webhook, timed in this process. Then the release binary on a free loopback port, with a
+//! temporary SQLite file (`synchronous=FULL`) and a scripted model of ours that answers at once, under signed load from 64
+//! connections that are kept alive. Every answer is checked; a wrong one ends the bench. Server, model and load share the
+//! machine's cores, so requests a second are a lower bound; the server's CPU time per request is the steadier figure.
+//!
+//! The part with the server reads `/proc`, so it runs on Linux only.
+
+mod connection;
+mod form;
+mod load;
+mod model;
+mod report;
+mod scenarios;
+mod server;
+mod steps;
+
+use connection::Connection;
+use server::Server;
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What ends the bench: a sentence for people.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// No run takes longer, whatever the server does.
+const LIMIT: Duration = Duration::from_secs(55);
+/// Load before the counted one, for caches, connections and branch predictors.
+const WARM_UP: Duration = Duration::from_millis(700);
+/// The counted load of one scenario.
+const COUNTED: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    // `cargo test --all-targets` starts benches too, without this argument.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("Nothing to test here; cargo bench --bench gateway measures.");
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("The bench failed: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    println!("{}", report::machine());
+    report::steps(&steps::measure()?);
+    if !cfg!(target_os = "linux") {
+        println!("The server is measured on Linux only.");
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::time::timeout(LIMIT, serve_and_load()).await.map_err(|_| format!("not done after {LIMIT:?}"))?
+    })
+}
+
+async fn serve_and_load() -> Result<(), Failure> {
+    let server = Server::start(model::start()?).await?;
+    let idle = server.memory()?.now;
+    create_owner(&server).await?;
+    report::loads_begin(load::CONNECTIONS);
+    for scenario in scenarios::ALL {
+        let requests = scenario.requests(&server);
+        let (warm, _) = load::run(server.address, scenario, &requests, WARM_UP).await?;
+        let before = server.cpu_time()?;
+        let (sent, measured) = load::run(server.address, scenario, &requests[warm..], COUNTED).await?;
+        let cpu = server.cpu_time()?.saturating_sub(before);
+        report::load(scenario, &measured, cpu, warm + sent == requests.len());
+    }
+    report::memory(idle, server.memory()?.peak);
+    server.stop()
+}
+
+/// The user whose number is called and texted, so that no request makes a user of its own.
+async fn create_owner(server: &Server) -> Result<(), Failure> {
+    let body = format!(r#"{{"username":"bench","phone_number":"{}"}}"#, scenarios::OWNER);
+    let request = format!(
+        "POST /users/ HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        server.address,
+        server::ADMIN_API_KEY,
+        body.len(),
+    );
+    let mut connection = Connection::open(server.address).await?;
+    let answer = connection.exchange(request.as_bytes()).await?;
+    if answer.status() != Some(201) {
+        return Err(format!("the user was not made: {answer}").into());
+    }
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! A reply's way through the database. The reply job is written with the text and deleted with its answer, each time in
+//! one transaction: whoever deletes the job owns the answer.
+
+use super::jobs::{Job, REPLY};
+use super::messages::{NewMessage, TextDecision};
+use super::{Db, DbError, in_transaction, unit};
+use crate::clock::Micros;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+use std::collections::{HashMap, HashSet};
+
+/// What came of a send by REST.
+#[derive(Debug, Clone, Default)]
+pub struct Sent {
+    /// Twilio's id of the reply.
+    pub sid: Option<String>,
+    /// Twilio's error code when it was refused.
+    pub error_code: Option<i64>,
+}
+
+/// Whether the sender of a text with these addresses told us to stop.
+macro_rules! opted_out {
+    ($from:literal, $to:literal) => {
+        concat!("EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = ", $from, " AND own_number = ", $to, ")")
+    };
+}
+
+/// The texts that are new, of a JSON list of [`AcceptRow`]; those of senders who opted out are settled with it.
+const ACCEPT_TEXTS: &str = concat!(
+    "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, media, \
+     reply_status, input_tokens, output_tokens, created_at) \
+     SELECT value ->> 'user_id', value ->> 'peer', value ->> 'message_sid', value ->> 'channel', 'inbound', \
+     value ->> 'from', value ->> 'to', value ->> 'text', value ->> 'media', CASE WHEN ",
+    opted_out!("value ->> 'from'", "value ->> 'to'"),
+    " THEN 'ignored' END, 0, 0, value ->> 'at' FROM json_each($1) WHERE TRUE \
+     ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
+);
+/// The reply jobs of new texts, of a JSON list of [`JobRow`].
+const ACCEPT_JOBS: &str = "INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
+     SELECT value ->> 'kind', value ->> 'subject_id', value ->> 'run_at', 1, value ->> 'at' FROM json_each($1) WHERE TRUE \
+     RETURNING id, kind, subject_id, attempts, created_at";
+/// Both for one text.
+const ACCEPT_POSTGRES: &str = concat!(
+    "WITH text AS ( \
+     INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, media, \
+     reply_status, input_tokens, output_tokens, created_at) \
+     VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, CASE WHEN ",
+    opted_out!("$5", "$6"),
+    " THEN 'ignored' END, 0, 0, $9) \
+     ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status) \
+     INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
+     SELECT $10, id, $11, 1, $9 FROM text WHERE reply_status IS NULL \
+     RETURNING id, kind, subject_id, attempts, created_at"
+);
+
+/// What a settled text is to become, where the row has something new to say.
+macro_rules! settled {
+    ($row:literal) => {
+        concat!(
+            "decision = COALESCE(",
+            $row,
+            ".decision, sms_logs.decision), \
+             reply_text = COALESCE(",
+            $row,
+            ".reply_text, sms_logs.reply_text), reply_status = ",
+            $row,
+            ".status, \
+             input_tokens = sms_logs.input_tokens + ",
+            $row,
+            ".input_tokens, \
+             output_tokens = sms_logs.output_tokens + ",
+            $row,
+            ".output_tokens, \
+             decided_at = COALESCE(",
+            $row,
+            ".decided_at, sms_logs.decided_at), \
+             reply_sid = COALESCE(",
+            $row,
+            ".reply_sid, sms_logs.reply_sid), \
+             error_code = COALESCE(",
+            $row,
+            ".error_code, sms_logs.error_code)"
+        )
+    };
+}
+
+/// The texts of a JSON list of [`SettleRow`] whose jobs are still the claimants'.
+const SETTLE_TEXTS: &str = concat!(
+    "UPDATE sms_logs SET ",
+    settled!("new"),
+    " FROM (SELECT value ->> 'text_id' AS text_id, value ->> 'job_id' AS job_id, value ->> 'attempts' AS attempts, \
+     value ->> 'decision' AS decision, value ->> 'reply_text' AS reply_text, value ->> 'status' AS status, \
+     value ->> 'input_tokens' AS input_tokens, value ->> 'output_tokens' AS output_tokens, \
+     value ->> 'decided_at' AS decided_at, value ->> 'reply_sid' AS reply_sid, value ->> 'error_code' AS error_code \
+     FROM json_each($1)) AS new \
+     WHERE sms_logs.id = new.text_id \
+     AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = new.job_id AND jobs.attempts = new.attempts) RETURNING sms_logs.id"
+);
+const SETTLE_JOBS: &str = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each($1))";
+/// The same for one text; the job goes first, so that of two who settle at once only one does.
+const SETTLE_POSTGRES: &str = concat!(
+    "WITH new AS (SELECT $4::text AS decision, $5::text AS reply_text, $6::text AS status, $7::bigint AS input_tokens, \
+     $8::bigint AS output_tokens, $9::bigint AS decided_at, $10::text AS reply_sid, $11::bigint AS error_code), \
+     gone AS (DELETE FROM jobs WHERE id = $1 AND attempts = $2 RETURNING id) \
+     UPDATE sms_logs SET ",
+    settled!("new"),
+    " FROM new WHERE sms_logs.id = $3 AND EXISTS (SELECT 1 FROM gone) RETURNING sms_logs.id"
+);
+
+/// A new text with the end of its job's first lease.
+#[derive(Serialize)]
+struct AcceptRow {
+    #[serde(flatten)]
+    new: NewMessage,
+    #[serde(skip)]
+    lease_until: Micros,
+}
+
+#[derive(Serialize)]
+struct JobRow {
+    kind: &'static str,
+    subject_id: i64,
+    run_at: Micros,
+    at: Micros,
+}
+
+#[derive(Serialize)]
+struct SettleRow {
+    job_id: i64,
+    attempts: i64,
+    text_id: i64,
+    decision: Option<&'static str>,
+    reply_text: Option<String>,
+    status: String,
+    input_tokens: i64,
+    output_tokens: i64,
+    decided_at: Option<Micros>,
+    reply_sid: Option<String>,
+    error_code: Option<i64>,
+}
+
+impl Db {
+    /// Writes a text and its reply job in one transaction. The job is claimed by the caller until `lease_until`. `None` when
+    /// the text was here before, or when its sender opted out: [`Db::message_by_sid`] then tells its answer.
+    ///
+    /// # Errors
+    /// [`DbError::NoParent`] when the user was deleted.
+    pub async fn accept_message(&self, new: NewMessage, lease_until: Micros) -> Result<Option<Job>, DbError> {
+        let pool = match self {
+            Self::Sqlite { writer, .. } => {
+                return writer.gather("text", accept_rows, AcceptRow { new, lease_until }).await;
+            }
+            Self::Postgres(pool) => pool,
+        };
+        in_transaction!(pool, |c| {
+            Ok(sqlx::query_as(ACCEPT_POSTGRES)
+                .bind(new.user_id)
+                .bind(&new.peer)
+                .bind(&new.message_sid)
+                .bind(new.channel)
+                .bind(&new.from)
+                .bind(&new.to)
+                .bind(&new.text)
+                .bind(&new.media)
+                .bind(new.at)
+                .bind(REPLY)
+                .bind(lease_until)
+                .fetch_optional(&mut *c)
+                .await?)
+        })
+    }
+
+    /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands. False
+    /// when the job is no longer the claimant's; then nothing was written, and the answer is somebody else's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settle_message(
+        &self,
+        now: Micros,
+        job: &Job,
+        decision: Option<TextDecision>,
+        status: &str,
+        sent: Option<Sent>,
+    ) -> Result<bool, DbError> {
+        let (tokens_in, tokens_out) = decision.as_ref().map_or((0, 0), |d| (d.input_tokens, d.output_tokens));
+        let sent = sent.unwrap_or_default();
+        let row = SettleRow {
+            job_id: job.id,
+            attempts: job.attempts,
+            text_id: job.subject_id,
+            decided_at: decision.as_ref().map(|_| now),
+            decision: decision.as_ref().map(|d| d.decision),
+            reply_text: decision.map(|d| d.reply_text),
+            status: status.to_owned(),
+            input_tokens: tokens_in,
+            output_tokens: tokens_out,
+            reply_sid: sent.sid,
+            error_code: sent.error_code,
+        };
+        let pool = match self {
+            Self::Sqlite { writer, .. } => return writer.gather("settled text", settle_rows, row).await,
+            Self::Postgres(pool) => pool,
+        };
+        in_transaction!(pool, |c| {
+            let settled: Option<(i64,)> = sqlx::query_as(SETTLE_POSTGRES)
+                .bind(row.job_id)
+                .bind(row.attempts)
+                .bind(row.text_id)
+                .bind(row.decision)
+                .bind(&row.reply_text)
+                .bind(&row.status)
+                .bind(row.input_tokens)
+                .bind(row.output_tokens)
+                .bind(row.decided_at)
+                .bind(&row.reply_sid)
+                .bind(row.error_code)
+                .fetch_optional(&mut *c)
+                .await?;
+            Ok(settled.is_some())
+        })
+    }
+
+    /// Writes a step of a reply whose job goes on: the decision with [`reply_status::PENDING`], or the intent to send with
+    /// [`reply_status::SENDING`]. False when the job is no longer the claimant's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn progress_message(
+        &self,
+        now: Micros,
+        job: &Job,
+        decision: Option<TextDecision>,
+        status: &'static str,
+    ) -> Result<bool, DbError> {
+        let job = job.clone();
+        unit!(self, [job, decision], |c| {
+            let query = sqlx::query(
+                "UPDATE sms_logs SET decision = COALESCE($2, decision), reply_text = COALESCE($3, reply_text), \
+                 input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
+                 decided_at = CASE WHEN $7 THEN $8 ELSE decided_at END, \
+                 send_started_at = CASE WHEN $7 THEN send_started_at ELSE COALESCE(send_started_at, $8) END \
+                 WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $9 AND attempts = $10)",
+            )
+            .bind(job.subject_id)
+            .bind(decision.as_ref().map(|d| d.decision))
+            .bind(decision.as_ref().map(|d| d.reply_text.as_str()))
+            .bind(decision.as_ref().map_or(0, |d| d.input_tokens))
+            .bind(decision.as_ref().map_or(0, |d| d.output_tokens))
+            .bind(status)
+            .bind(decision.is_some())
+            .bind(now)
+            .bind(job.id)
+            .bind(job.attempts);
+            Ok(query.execute(&mut *c).await?.rows_affected() > 0)
+        })
+    }
+}
+
+fn accept_rows<'c>(
+    c: &'c mut SqliteConnection,
+    rows: Vec<&'c AcceptRow>,
+) -> BoxFuture<'c, Result<Vec<Option<Job>>, DbError>> {
+    Box::pin(async move {
+        let new: Vec<(i64, String, Option<String>)> =
+            sqlx::query_as(ACCEPT_TEXTS).bind(super::json_list(&rows)).fetch_all(&mut *c).await?;
+        // Of two deliveries in one batch the first one gets the job.
+        let mut new: HashMap<String, i64> =
+            new.into_iter().filter(|(_, _, status)| status.is_none()).map(|(id, sid, _)| (sid, id)).collect();
+        let texts: Vec<Option<i64>> = rows.iter().map(|row| new.remove(&row.new.message_sid)).collect();
+        let due = rows.iter().zip(&texts).filter_map(|(row, text)| {
+            Some(JobRow { kind: REPLY, subject_id: (*text)?, run_at: row.lease_until, at: row.new.at })
+        });
+        let due: Vec<JobRow> = due.collect();
+        if due.is_empty() {
+            return Ok(rows.iter().map(|_| None).collect());
+        }
+        let due = super::json_list(&due.iter().collect::<Vec<_>>());
+        let jobs: Vec<Job> = sqlx::query_as(ACCEPT_JOBS).bind(due).fetch_all(&mut *c).await?;
+        let mut jobs: HashMap<i64, Job> = jobs.into_iter().map(|job| (job.subject_id, job)).collect();
+        Ok(texts.into_iter().map(|text| jobs.remove(&text?)).collect())
+    })
+}
+
+fn settle_rows<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c SettleRow>) -> BoxFuture<'c, Result<Vec<bool>, DbError>> {
+    Box::pin(async move {
+        let settled: Vec<(i64,)> =
+            sqlx::query_as(SETTLE_TEXTS).bind(super::json_list(&rows)).fetch_all(&mut *c).await?;
+        let mut settled: HashSet<i64> = settled.into_iter().map(|(id,)| id).collect();
+        let (mut jobs, mut outcome) = (Vec::with_capacity(settled.len()), Vec::with_capacity(rows.len()));
+        for row in rows {
+            let is_settled = settled.remove(&row.text_id);
+            if is_settled {
+                jobs.push(row.job_id);
+            }
+            outcome.push(is_settled);
+        }
+        let jobs = super::json_list(&jobs.iter().collect::<Vec<_>>());
+        sqlx::query(SETTLE_JOBS).bind(jobs).execute(&mut *c).await?;
+        Ok(outcome)
+    })
+}
