@@ -8,8 +8,8 @@ use secrecy::ExposeSecret;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-/// Proof that the request came with the admin key, in either form. As an operation's first argument it is checked before
-/// anything else of the request is looked at.
+/// Proof that the request came with the admin key, in either form. As an operation's first argument it is checked
+/// before anything else of the request is looked at.
 #[derive(SecurityScheme)]
 pub(super) enum Admin {
     /// In a header of its own.

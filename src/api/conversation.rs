@@ -121,8 +121,8 @@ pub(super) struct ConversationApi;
 impl ConversationApi {
     /// Say something to the model
     ///
-    /// The model is told of the user's earlier turns and texts, back to the first pause longer than `conversation_timeout`.
-    /// The turn is kept in the history. Inactive users are answered too.
+    /// The model is told of the user's earlier turns and texts, back to the first pause longer than
+    /// `conversation_timeout`. The turn is kept in the history. Inactive users are answered too.
     #[oai(path = "/", method = "post", operation_id = "converse")]
     async fn converse(
         &self,

@@ -1,5 +1,5 @@
-//! The REST API of the operator: users, preferences, conversations, decisions, history and health, and the documentation
-//! that is made of the same code.
+//! The REST API of the operator: users, preferences, conversations, decisions, history and health, and the
+//! documentation that is made of the same code.
 
 mod auth;
 mod conversation;
@@ -99,7 +99,7 @@ fn service(config: &Config) -> OpenApiService<Operations, ()> {
     let service = OpenApiService::new(OPERATIONS, &config.app_name, env!("CARGO_PKG_VERSION"))
         .description(
             "A gateway between Twilio and a language model. Failures are problems (RFC 9457) of type \
-             `application/problem+json`. Times are RFC 3339 in UTC. Paths answer with and without their trailing slash.",
+             `application/problem+json`. Times are RFC 3339 in UTC. Paths answer with and without a slash at the end.",
         )
         .contact(ContactObject::new().name(&config.app_name))
         .license(LicenseObject::new("MIT").url("https://opensource.org/license/mit"))

@@ -96,8 +96,8 @@ impl<T: OpenApi> OpenApi for Documented<T> {
     }
 }
 
-/// Adds the failures that follow from the operation's form. Every operation that asks for a key works on the database; one
-/// that asks for none says so.
+/// Adds the failures that follow from the operation's form. Every operation that asks for a key works on the database;
+/// one that asks for none says so.
 fn complete(operation: &mut MetaOperation) {
     let asks_for_key = !operation.security.is_empty();
     let has_body = operation.request.is_some();

@@ -5,8 +5,8 @@ use poem_openapi::OpenApi;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// The declared spelling of a path, which has no slash at its end: each may be asked for with one too. The paths of webhooks
-/// are signed and stay as they are.
+/// The declared spelling of a path, which has no slash at its end: each may be asked for with one too. The paths of
+/// webhooks are signed and stay as they are.
 pub fn canonical_path(path: &str) -> &str {
     match path.strip_suffix('/') {
         Some(bare) if !bare.is_empty() && !bare.ends_with('/') && !bare.starts_with("/twilio/") => bare,

@@ -91,8 +91,8 @@ struct Given {
     /// The language spoken and listened for (default `en`). Case does not matter; another region of a listed language
     /// means that language.
     language: Option<Text<LanguageTag>>,
-    /// The voice that speaks it (default `nova`): one of OpenAI's names, `man`, `woman`, or a Twilio voice of that language
-    /// such as `Polly.Ruth-Neural`.
+    /// The voice that speaks it (default `nova`): one of OpenAI's names, `man`, `woman`, or a Twilio voice of that
+    /// language such as `Polly.Ruth-Neural`.
     tts_voice: Option<Text<VoiceName>>,
     /// Whether texts are answered (default `AUTO_REPLY_DEFAULT`); if not, replies are drafted and shown in the history.
     auto_reply_enabled: Option<bool>,

@@ -57,8 +57,8 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(header::RETRY_AFTER, HeaderValue::from(seconds as u64))
     }
 
-    /// 405, with what would be allowed.
-    pub(super) fn method_not_allowed(allow: Option<HeaderValue>) -> Self {
+    /// 405, with what would be allowed (RFC 9110 asks for it).
+    pub fn method_not_allowed(allow: Option<HeaderValue>) -> Self {
         let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "This address does not take that method.");
         allow.into_iter().fold(problem, |problem, allow| problem.with(header::ALLOW, allow))
     }

@@ -1,5 +1,5 @@
-//! Reads requests: parameters and JSON bodies, checked against the very schema that the documentation shows, so that the
-//! answer to a faulty request names every faulty field and says what is right.
+//! Reads requests: parameters and JSON bodies, checked against the very schema that the documentation shows, so that
+//! the answer to a faulty request names every faulty field and says what is right.
 
 use super::problem::{FieldError, Problem};
 use super::text::Kind;

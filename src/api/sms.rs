@@ -40,8 +40,8 @@ struct SmsDecision {
     incoming_text: String,
     /// Whether what it asks or proposes is agreed to.
     decision: YesOrNo,
-    /// Whether the model could not tell, so that a person should look at it; `decision` is `no` then, and `unsure` in the
-    /// history.
+    /// Whether the model could not tell, so that a person should look at it; `decision` is `no` then, and `unsure` in
+    /// the history.
     needs_human: bool,
     /// The reply to it. Nothing is sent.
     reply_text: String,
@@ -86,8 +86,8 @@ pub(super) struct SmsApi;
 impl SmsApi {
     /// Decide about a text
     ///
-    /// Decides yes or no and writes a reply, as for a text that came by telephone. Both are kept in the history; nothing is
-    /// sent. Inactive users are served too.
+    /// Decides yes or no and writes a reply, as for a text that came by telephone. Both are kept in the history;
+    /// nothing is sent. Inactive users are served too.
     #[oai(path = "/decision", method = "post", operation_id = "decideSms")]
     async fn decide(
         &self,

@@ -47,7 +47,7 @@ macro_rules! inline_type {
 }
 pub(super) use inline_type;
 
-inline_type!([const LEAST: i64, const MOST: i64] Whole<LEAST, MOST>, format!("whole number {LEAST} to {MOST}"), MetaSchema {
+inline_type!([const LEAST: i64, const MOST: i64] Whole<LEAST, MOST>, format!("whole {LEAST} to {MOST}"), MetaSchema {
     minimum: Some(LEAST as f64),
     maximum: Some(MOST as f64),
     ..MetaSchema::new_with_format("integer", "int64")

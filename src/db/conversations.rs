@@ -2,7 +2,9 @@
 
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
-use sqlx::FromRow;
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, SqliteConnection};
 
 /// One turn: what was said, and the answer once there is one.
 #[derive(Debug, Clone, FromRow)]
@@ -53,7 +55,7 @@ pub struct Answer {
 }
 
 /// One earlier exchange of a thread.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone, FromRow, Deserialize)]
 pub struct Exchange {
     /// When it began.
     pub said_at: Micros,
@@ -65,20 +67,52 @@ pub struct Exchange {
     pub answer: Option<String>,
 }
 
-/// Exchanges a model is told at the most.
-pub const THREAD: i64 = 20;
-
 /// Both logs, newest first. An unsent draft has not reached the person, so only the text it answers is told.
-const EARLIER: &str = "SELECT said_at, last_at, said, answer FROM ( \
-     SELECT * FROM (SELECT created_at AS said_at, COALESCE(answered_at, created_at) AS last_at, input_text AS said, \
-     gpt_response AS answer, id FROM conversation_logs \
-     WHERE user_id = $1 AND peer = $2 AND id <> $3 ORDER BY id DESC LIMIT $5) AS turns \
-     UNION ALL \
-     SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, incoming_text AS said, \
-     CASE WHEN reply_status = 'draft' THEN NULL ELSE reply_text END AS answer, id FROM sms_logs \
-     WHERE user_id = $1 AND peer = $2 AND id <> $4 AND (reply_status IS NULL OR reply_status <> 'ignored') \
-     ORDER BY id DESC LIMIT $5) AS texts \
-     ) AS thread ORDER BY said_at DESC, id DESC LIMIT $5";
+macro_rules! earlier {
+    ($user:literal, $peer:literal, $turn:literal, $text:literal) => {
+        concat!(
+            "SELECT said_at, last_at, said, answer FROM ( \
+             SELECT * FROM (SELECT created_at AS said_at, COALESCE(answered_at, created_at) AS last_at, input_text AS said, \
+             gpt_response AS answer, id FROM conversation_logs \
+             WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $turn, " ORDER BY id DESC LIMIT 20) AS turns \
+             UNION ALL \
+             SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, incoming_text AS said, \
+             CASE WHEN reply_status = 'draft' THEN NULL ELSE reply_text END AS answer, id FROM sms_logs \
+             WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $text, " \
+             AND (reply_status IS NULL OR reply_status <> 'ignored') ORDER BY id DESC LIMIT 20) AS texts \
+             ) AS thread ORDER BY said_at DESC, id DESC LIMIT 20"
+        )
+    };
+}
+
+/// The thread of each of a JSON list of [`ThreadKey`].
+const THREADS: &str = concat!(
+    "SELECT (SELECT json_group_array(json_array(said_at, last_at, said, answer)) FROM (",
+    earlier!("key.value ->> 'user'", "key.value ->> 'peer'", "key.value ->> 'turn'", "key.value ->> 'text'"),
+    ")) FROM json_each($1) AS key ORDER BY key.key"
+);
+
+/// Whose thread, and the rows it must leave out.
+#[derive(Serialize)]
+struct ThreadKey {
+    user: i64,
+    peer: String,
+    turn: i64,
+    text: i64,
+}
+
+fn threads<'c>(
+    c: &'c mut SqliteConnection,
+    keys: Vec<&'c ThreadKey>,
+) -> BoxFuture<'c, Result<Vec<Vec<Exchange>>, DbError>> {
+    Box::pin(async move {
+        let found: Vec<(String,)> = sqlx::query_as(THREADS).bind(super::json_list(&keys)).fetch_all(c).await?;
+        let read = |(thread,): (String,)| {
+            serde_json::from_str(&thread).map_err(|error| DbError::Failed(sqlx::Error::Decode(error.into())))
+        };
+        found.into_iter().map(read).collect()
+    })
+}
 
 /// The rows that a thread must leave out, because they are the ones being answered.
 #[derive(Debug, Clone, Copy)]
@@ -109,7 +143,7 @@ pub struct NewTurn {
 }
 
 impl Db {
-    /// What was said before by and to the same user and peer, newest first.
+    /// What was said before by and to the same user and peer, newest first, twenty exchanges at the most.
     ///
     /// # Errors
     /// When the database fails.
@@ -119,7 +153,16 @@ impl Db {
             Except::Turn(id) => (id, 0),
             Except::Text(id) => (0, id),
         };
-        read!(self, fetch_all, EARLIER, user_id, peer, turn, text, THREAD)
+        match self {
+            Self::Sqlite { reader, .. } => {
+                reader.gather("thread", threads, ThreadKey { user: user_id, peer: peer.to_owned(), turn, text }).await
+            }
+            Self::Postgres(pool) => {
+                let query =
+                    sqlx::query_as(earlier!("$1", "$2", "$3", "$4")).bind(user_id).bind(peer).bind(turn).bind(text);
+                Ok(query.fetch_all(pool).await?)
+            }
+        }
     }
 
     /// Claims `(CallSid, turn)`: the id of the new row, or `None` when the turn was claimed before.

@@ -10,15 +10,17 @@ pub mod jobs;
 pub mod messages;
 pub mod opt_outs;
 pub mod preferences;
+mod reader;
 pub mod replies;
 pub mod users;
 pub mod voice_answers;
 mod writer;
 
 pub use error::DbError;
+use reader::Reader;
+use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -37,6 +39,8 @@ pub enum Db {
     Sqlite {
         /// Read-only connections.
         readers: SqlitePool,
+        /// The reader of the webhooks.
+        reader: Reader,
         /// The only writer.
         writer: Writer,
         /// Held as long as the gateway runs, so that no second one opens the file.
@@ -115,13 +119,15 @@ impl Db {
         let write_options = options.clone().create_if_missing(true);
         let mut connection = write_options.connect().await.map_err(OpenError::open)?;
         sqlx::migrate!("migrations/sqlite").run(&mut connection).await.map_err(OpenError::Migrate)?;
+        let options = options.read_only(true);
+        let reader = Reader::start(options.connect().await.map_err(OpenError::open)?);
         let readers = SqlitePoolOptions::new()
-            .max_connections(4)
+            .max_connections(2)
             .acquire_timeout(PATIENCE)
-            .connect_with(options.read_only(true))
+            .connect_with(options)
             .await
             .map_err(OpenError::open)?;
-        Ok(Self::Sqlite { readers, writer: Writer::start(connection), _lock: Arc::new(lock) })
+        Ok(Self::Sqlite { readers, reader, writer: Writer::start(connection), _lock: Arc::new(lock) })
     }
 
     /// Connects to the PostgreSQL server at `url` and brings its tables up to date.
@@ -267,9 +273,4 @@ fn lock(database: &Path) -> Result<File, OpenError> {
 fn json_list<T: serde::Serialize>(rows: &[&T]) -> String {
     // Rows are structs of texts and numbers: nothing in them can fail.
     serde_json::to_string(rows).unwrap_or_default()
-}
-
-/// SQL text that is put together from constants of this module only.
-fn joined(text: String) -> AssertSqlSafe<String> {
-    AssertSqlSafe(text)
 }

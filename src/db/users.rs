@@ -2,7 +2,8 @@
 
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
-use sqlx::FromRow;
+use futures_util::future::BoxFuture;
+use sqlx::{FromRow, SqliteConnection};
 
 /// A person the gateway knows.
 #[derive(Debug, Clone, FromRow)]
@@ -56,9 +57,15 @@ pub struct Profile {
     pub conversation_timeout: Option<i64>,
 }
 
-const PROFILE: &str = "SELECT u.id AS user_id, u.phone_number, u.is_active, p.language, p.tts_voice, \
-     p.auto_reply_enabled, p.conversation_timeout \
-     FROM users u LEFT JOIN user_preferences p ON p.user_id = u.id ";
+macro_rules! profile {
+    ($where:literal) => {
+        concat!(
+            "SELECT u.id AS user_id, u.phone_number, u.is_active, p.language, p.tts_voice, p.auto_reply_enabled, \
+             p.conversation_timeout FROM users u LEFT JOIN user_preferences p ON p.user_id = u.id WHERE ",
+            $where
+        )
+    };
+}
 
 impl Db {
     /// Adds a user.
@@ -143,7 +150,7 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn profile(&self, user_id: i64) -> Result<Option<Profile>, DbError> {
-        let text = super::joined(format!("{PROFILE} WHERE u.id = $1"));
+        let text = profile!("u.id = $1");
         read!(self, fetch_optional, text, user_id)
     }
 
@@ -157,10 +164,17 @@ impl Db {
         caller: Option<&str>,
         called: Option<&str>,
     ) -> Result<Option<Profile>, DbError> {
-        let text = super::joined(format!(
-            "{PROFILE} WHERE u.phone_number IN ($1, $2) ORDER BY CASE WHEN u.phone_number = $1 THEN 0 ELSE 1 END LIMIT 1"
-        ));
-        read!(self, fetch_optional, text, caller, called)
+        let profiles = match self {
+            Self::Sqlite { reader, .. } => {
+                let numbers = (caller.map(str::to_owned), called.map(str::to_owned));
+                reader.gather("profile", profiles_between, numbers).await?
+            }
+            Self::Postgres(pool) => {
+                let text = profile!("u.phone_number IN ($1, $2)");
+                sqlx::query_as(text).bind(caller).bind(called).fetch_all(pool).await?
+            }
+        };
+        Ok(profiles.into_iter().min_by_key(|profile| profile.phone_number.as_deref() != caller))
     }
 
     /// Makes the user of a caller nobody knows yet. `name` becomes the username; if somebody has it already, `spare` does.
@@ -204,7 +218,25 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn profile_by_name(&self, username: &str) -> Result<Option<Profile>, DbError> {
-        let text = super::joined(format!("{PROFILE} WHERE u.username = $1"));
+        let text = profile!("u.username = $1");
         read!(self, fetch_optional, text, username)
     }
+}
+
+type Numbers = (Option<String>, Option<String>);
+
+/// The profiles by either number of each pair.
+fn profiles_between<'c>(
+    c: &'c mut SqliteConnection,
+    pairs: Vec<&'c Numbers>,
+) -> BoxFuture<'c, Result<Vec<Vec<Profile>>, DbError>> {
+    const PROFILES: &str =
+        profile!("u.phone_number IN (SELECT number.value FROM json_each($1) AS pair, json_each(pair.value) AS number)");
+    Box::pin(async move {
+        let found: Vec<Profile> = sqlx::query_as(PROFILES).bind(super::json_list(&pairs)).fetch_all(c).await?;
+        let of = |number: &Option<String>| {
+            found.iter().find(|profile| number.is_some() && profile.phone_number == *number).cloned()
+        };
+        Ok(pairs.into_iter().map(|(caller, called)| of(caller).into_iter().chain(of(called)).collect()).collect())
+    })
 }

@@ -15,15 +15,18 @@ const QUEUE: usize = 1024;
 /// Works that share one transaction at the most.
 const BATCH: usize = 256;
 
-type Item = Box<dyn Any + Send + Sync>;
-type Value = Box<dyn Any + Send>;
+/// A row to be written or asked for.
+pub(super) type Item = Box<dyn Any + Send + Sync>;
+/// What came of it.
+pub(super) type Value = Box<dyn Any + Send>;
 type Unit = Box<dyn for<'c> Fn(&'c mut SqliteConnection) -> BoxFuture<'c, Result<Value, DbError>> + Send + Sync>;
-type Rows = Box<
+/// A statement over many items, whatever their type.
+pub(super) type Rows = Box<
     dyn for<'c> Fn(&'c mut SqliteConnection, Vec<&'c Item>) -> BoxFuture<'c, Result<Vec<Value>, DbError>> + Send + Sync,
 >;
 
-/// Writes one row for each item and answers with what came of each, in the same order.
-pub(super) type WriteRows<I, O> =
+/// One statement (or a few) over many items, which answers with what came of each, in the same order.
+pub(super) type ManyRows<I, O> =
     for<'c> fn(&'c mut SqliteConnection, Vec<&'c I>) -> BoxFuture<'c, Result<Vec<O>, DbError>>;
 
 enum Work {
@@ -67,16 +70,12 @@ impl Writer {
     }
 
     /// Writes `item` with all the other items of this `name` that wait, by one call of `rows`; answers after the commit.
-    pub(super) async fn gather<I, O>(&self, name: &'static str, rows: WriteRows<I, O>, item: I) -> Result<O, DbError>
+    pub(super) async fn gather<I, O>(&self, name: &'static str, rows: ManyRows<I, O>, item: I) -> Result<O, DbError>
     where
         I: Send + Sync + 'static,
         O: Send + 'static,
     {
-        let rows: Rows = Box::new(move |connection, items| {
-            let outcome = rows(connection, items.into_iter().filter_map(|item| item.downcast_ref()).collect());
-            Box::pin(async move { Ok(outcome.await?.into_iter().map(|value| Box::new(value) as Value).collect()) })
-        });
-        self.order(Work::Row { name, rows, item: Box::new(item) }).await
+        self.order(Work::Row { name, rows: rows_of(rows), item: Box::new(item) }).await
     }
 
     async fn order<T: 'static>(&self, work: Work) -> Result<T, DbError> {
@@ -93,6 +92,14 @@ impl Writer {
             closed.await.ok();
         }
     }
+}
+
+/// `rows` for items of any type; those of another type than its own cannot be there.
+pub(super) fn rows_of<I: Send + Sync + 'static, O: Send + 'static>(rows: ManyRows<I, O>) -> Rows {
+    Box::new(move |connection, items| {
+        let outcome = rows(connection, items.into_iter().filter_map(|item| item.downcast_ref()).collect());
+        Box::pin(async move { Ok(outcome.await?.into_iter().map(|value| Box::new(value) as Value).collect()) })
+    })
 }
 
 async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Order>) {
