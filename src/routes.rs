@@ -70,23 +70,18 @@ impl Endpoint for Front {
         let span = info_span!("request", request.id = id);
         let started = std::time::Instant::now();
         let method = request.method().clone();
+        let is_page = matches!(request.uri().path().trim_end_matches('/'), "/docs" | "/redoc");
         let outcome = async {
             self.check_host(&request)?;
             self.set_path(&mut request)?;
-            let is_page = matches!(request.uri().path(), "/docs" | "/redoc");
             let own_or_none = request.header(header::ORIGIN).is_none_or(|origin| self.is_own(origin, &request));
-            let answer = if own_or_none { self.urls.call(request).await } else { self.cors.call(request).await };
-            answer.map(|mut response| {
-                let policy = if is_page { PAGE_POLICY } else { NO_PAGE_POLICY };
-                response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-                response
-            })
+            if own_or_none { self.urls.call(request).await } else { self.cors.call(request).await }
         };
         let mut response = outcome.instrument(span.clone()).await.unwrap_or_else(api::problem_response);
         let _in_span = span.enter();
         let request_ms = started.elapsed().as_secs_f64() * 1000.0;
         debug!(http.status = response.status().as_u16(), request_ms, "{method} answered");
-        self.set_headers(response.headers_mut(), &id);
+        self.set_headers(response.headers_mut(), &id, is_page);
         Ok(response)
     }
 }
@@ -138,7 +133,9 @@ impl Front {
         host.is_some() && (host == request.header(header::HOST) || host == public.map(|url| url.authority()))
     }
 
-    fn set_headers(&self, headers: &mut HeaderMap, id: &str) {
+    fn set_headers(&self, headers: &mut HeaderMap, id: &str, is_page: bool) {
+        let policy = if is_page { PAGE_POLICY } else { NO_PAGE_POLICY };
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         if let Ok(id) = HeaderValue::from_str(id) {
             headers.insert(REQUEST_ID, id);
         }

@@ -4,7 +4,7 @@ use crate::conversation::service::ReplyError;
 use crate::db::DbError;
 use crate::llm::LlmError;
 use crate::sms::decision::DecisionError;
-use poem::error::{MethodNotAllowedError, NotFoundError, ReadBodyError, ResponseError};
+use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError, ReadBodyError, ResponseError};
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 use poem_openapi::Object;
@@ -80,10 +80,11 @@ impl Problem {
     /// How an error of the framework is told.
     fn of(error: &poem::Error) -> Self {
         let status = error.status();
-        if error.is::<NotFoundError>() {
+        if error.is::<NotFoundError>() || error.is::<ParsePathError>() {
             Self::not_found("There is nothing at this address.")
         } else if error.is::<MethodNotAllowedError>() {
-            Self::method_not_allowed(None)
+            // Only webhooks come here: the REST API names its methods itself.
+            Self::method_not_allowed(Some(HeaderValue::from_static("POST")))
         } else if error.is::<AuthorizationError>() {
             Self::unauthorized()
         } else if let Some(ReadBodyError::Io(_)) = error.downcast_ref() {

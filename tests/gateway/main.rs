@@ -3,8 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets nothing where something must be fails as it should")]
 
+mod api_support;
+mod bad_input;
+mod bad_parameters;
 mod calls;
+mod conversation_api;
+mod history;
+mod model_failures;
+mod preferences;
+mod service;
 mod signatures;
 mod support;
 mod texts;
+mod users;
+mod web;
 mod whose;

@@ -157,6 +157,13 @@ impl TestApp {
         }
     }
 
+    /// Takes the gateway's database out of its reach for good.
+    pub async fn close_database(&self) {
+        if let Some(gateway) = &self.gateway {
+            gateway.app().db.close().await;
+        }
+    }
+
     /// Posts a signed webhook.
     pub async fn webhook(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut all = vec![("AccountSid", ACCOUNT), ("ApiVersion", "2010-04-01")];
