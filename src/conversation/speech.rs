@@ -36,7 +36,7 @@ fn plain(markdown: &str) -> String {
             }
             Event::SoftBreak | Event::HardBreak | Event::Rule => out.push(' '),
             Event::Start(Tag::List(first)) => {
-                end_sentence(&mut out);
+                out.push(BLOCK_END);
                 numbers.push(first);
             }
             Event::End(TagEnd::List(_)) => drop(numbers.pop()),
@@ -49,31 +49,33 @@ fn plain(markdown: &str) -> String {
             Event::End(
                 TagEnd::Item | TagEnd::Heading(_) | TagEnd::Paragraph | TagEnd::CodeBlock | TagEnd::TableRow,
             ) => {
-                end_sentence(&mut out);
+                out.push(BLOCK_END);
             }
             Event::End(TagEnd::TableCell) => out.push_str(", "),
             _ => {}
         }
     }
-    let mut words = String::with_capacity(out.len());
-    for word in out.split_whitespace() {
-        if !words.is_empty() {
-            words.push(' ');
+    let mut spoken = String::with_capacity(out.len());
+    for block in out.split(BLOCK_END) {
+        let mut words = block.split_whitespace().peekable();
+        if words.peek().is_some()
+            && spoken.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '"' | '\'' | '%'))
+        {
+            // Where a line or an item ended a voice must pause.
+            spoken.push('.');
         }
-        words.push_str(word);
+        for word in words {
+            if !spoken.is_empty() {
+                spoken.push(' ');
+            }
+            spoken.push_str(word);
+        }
     }
-    words
+    spoken
 }
 
-/// Ends what stands before with a pause, unless it has one.
-fn end_sentence(out: &mut String) {
-    let end = out.trim_end().len();
-    out.truncate(end);
-    if out.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '"' | '\'' | '%')) {
-        out.push('.');
-    }
-    out.push(' ');
-}
+/// Where a paragraph, an item or a heading ends, while an answer is taken apart.
+const BLOCK_END: char = '\u{2029}';
 
 /// Appends text without pictographs, which a voice would read by their names.
 fn push_words(out: &mut String, text: &str) {
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn markdown_and_pictographs_are_not_spoken() {
         let answer = "# Paris\n\n**Yes!** It is _the_ `capital` 🎉 of [France](https://example.com).\n\n1. Eat\n2. Sleep\n\n- a_b@c.de";
-        assert_eq!(spoken(answer), ["Paris. Yes! It is the capital of France. 1: Eat. 2: Sleep. a_b@c.de."]);
+        assert_eq!(spoken(answer), ["Paris. Yes! It is the capital of France. 1: Eat. 2: Sleep. a_b@c.de"]);
     }
 
     #[test]
