@@ -4,5 +4,6 @@
 pub mod decision;
 pub mod keywords;
 pub mod reply;
+pub mod waiting;
 
 pub use decision::SmsService;

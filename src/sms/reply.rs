@@ -3,6 +3,7 @@
 //! if it can; what it cannot do in time goes on here and is sent through Twilio's REST API.
 
 use super::decision::{DecisionError, SmsService, Text};
+use super::waiting::Waiting;
 use crate::clock::{Clock, Micros, SECOND, to_utc};
 use crate::conversation::party::{Directory, Person};
 use crate::db::conversations::Except;
@@ -12,9 +13,7 @@ use crate::db::replies::Sent;
 use crate::db::{Db, DbError};
 use crate::twilio::rest::{Outgoing, Rest, RestError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 /// How long a claim holds without being renewed; after that another worker takes the job up.
@@ -59,47 +58,6 @@ pub struct Due {
     pub media: usize,
 }
 
-/// The webhook that waits for a reply: the reply is either handed to it or, once it has stopped waiting, sent by REST;
-/// never both.
-pub struct Waiting {
-    taken: Arc<AtomicBool>,
-    answer: oneshot::Sender<String>,
-}
-
-/// The webhook's own end of [`Waiting`]. Dropping it counts as having stopped to wait.
-pub struct Hearing {
-    taken: Arc<AtomicBool>,
-    /// The reply.
-    pub answer: oneshot::Receiver<String>,
-}
-
-/// A webhook's wait for a reply.
-pub fn waiting() -> (Waiting, Hearing) {
-    let (sender, receiver) = oneshot::channel();
-    let taken = Arc::new(AtomicBool::new(false));
-    (Waiting { taken: taken.clone(), answer: sender }, Hearing { taken, answer: receiver })
-}
-
-impl Waiting {
-    /// Whether the reply may go to the webhook, which from now on waits for it however long its storing takes.
-    fn take(&self) -> bool {
-        !self.taken.swap(true, Ordering::AcqRel)
-    }
-}
-
-impl Hearing {
-    /// Stops waiting; false when the reply is on its way to the webhook already.
-    pub fn stop(&self) -> bool {
-        !self.taken.swap(true, Ordering::AcqRel)
-    }
-}
-
-impl Drop for Hearing {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
 /// Why a reply is not out yet, and what to do about it.
 #[derive(Debug)]
 enum Setback {
@@ -124,7 +82,7 @@ impl Replier {
                 let reply = decision.reply_text.clone();
                 let now = self.clock.now();
                 match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
-                    Ok(true) => return drop(waiting.answer.send(reply)),
+                    Ok(true) => return waiting.hand_over(reply),
                     Ok(false) => return,
                     Err(error) => error.into(),
                 }

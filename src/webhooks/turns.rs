@@ -9,10 +9,12 @@ use crate::clock::{Micros, micros};
 use crate::conversation::Asked;
 use crate::conversation::party::{Party, Person};
 use crate::conversation::phrases::Phrases;
+use crate::conversation::service::ReplyError;
 use crate::conversation::speech::spoken;
 use crate::conversation::turns::{Outcome, Waited};
 use crate::db::conversations::{Answer, Except, NewTurn};
 use crate::db::voice_answers::{VoiceAnswer, VoiceStep};
+use crate::llm::LlmError;
 use crate::twilio::twiml::{say_and_gather, say_and_go};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,8 @@ use tracing::{error, info, warn};
 
 /// How often a turn that another process answers is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// However slowly a model speaks, nobody waits for it any more after this time.
+const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 /// What `model_used` says of fixed sentences.
 const NO_MODEL: &str = "none";
 
@@ -83,7 +87,8 @@ async fn write_answer(app: Arc<App>, party: Party, step: VoiceStep, id: i64, wor
     let started = Instant::now();
     let asked =
         Asked { person: &party.person, peer: &party.peer, text: &words, except: Except::Turn(id), on_call: true };
-    let answer = app.conversation.reply(asked).await;
+    let answer = tokio::time::timeout(LONGEST_ANSWER, app.conversation.reply(asked)).await;
+    let answer = answer.unwrap_or(Err(ReplyError::Llm(LlmError::Timeout)));
     let turn_ms = (started.elapsed().as_secs_f64() * 1000.0).round();
     let VoiceStep { call_sid, turn, .. } = &step;
     match &answer {
