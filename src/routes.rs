@@ -25,7 +25,7 @@ fn urls(app: &Arc<App>) -> Route {
         .nest_no_strip("/", api::routes(app))
 }
 
-/// The gateway as the server serves it: every request passes [`Front`] first.
+/// The gateway as the server serves it: every request passes `Front` first.
 pub fn gateway(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
     let urls: Arc<BoxEndpoint<'static>> = Arc::new(
         urls(&app)

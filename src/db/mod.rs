@@ -1,7 +1,7 @@
 //! All SQL text lives in this module: one text for SQLite and PostgreSQL, compiled for both.
 //!
 //! Reads go through `read!`, every write through `unit!`: one closure, one atomic unit. On SQLite a single writer
-//! gathers the units that wait into one transaction (see [`writer`]); on PostgreSQL each is a transaction of its own.
+//! gathers the units that wait into one transaction (`writer.rs`); on PostgreSQL each is a transaction of its own.
 
 pub mod calls;
 pub mod conversations;

@@ -222,8 +222,8 @@ impl Db {
         })
     }
 
-    /// Writes a step of a reply whose job goes on: the decision with [`reply_status::PENDING`], or the intent to send with
-    /// [`reply_status::SENDING`]. False when the job is no longer the claimant's.
+    /// Writes a step of a reply whose job goes on: the decision with `pending`, or the intent to send with
+    /// `sending`. False when the job is no longer the claimant's.
     ///
     /// # Errors
     /// When the database fails.
