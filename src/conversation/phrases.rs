@@ -82,6 +82,9 @@ impl PhraseBook {
             if phrases.one_moment.is_empty() {
                 return Err(fault("one_moment needs at least one sentence".to_owned()));
             }
+            if let Some(name) = phrases.unspoken() {
+                return Err(fault(format!("{name} has an empty sentence, which Twilio refuses to say")));
+            }
             phrases.prepare();
             by_language.insert(*language, phrases);
         }
@@ -120,6 +123,22 @@ impl Phrases {
             }
         }
         reached[said.len()].1
+    }
+
+    /// The name of a sentence that has no words.
+    fn unspoken(&self) -> Option<&'static str> {
+        let single = [
+            ("greeting", &self.greeting),
+            ("did_not_hear", &self.did_not_hear),
+            ("apology", &self.apology),
+            ("unavailable", &self.unavailable),
+            ("goodbye", &self.goodbye),
+            ("refused", &self.refused),
+            ("text_refused", &self.text_refused),
+            ("text_failed", &self.text_failed),
+        ];
+        let several = self.one_moment.iter().map(|text| ("one_moment", text));
+        single.into_iter().chain(several).find(|(_, text)| text.trim().is_empty()).map(|(name, _)| name)
     }
 
     /// Prepares [`Phrases::is_goodbye`].

@@ -10,7 +10,9 @@ const DOCUMENT_BYTES: usize = 56_000;
 
 /// The answer without Markdown and pictographs, cut into pieces that fit a `Say` each and one document together.
 pub fn spoken(answer: &str) -> Vec<String> {
-    let plain = plain(answer);
+    // What no document can hold must not be all that a piece holds.
+    let answer: String = answer.chars().filter(|c| c.is_whitespace() || !is_unspeakable(*c)).collect();
+    let plain = plain(&answer);
     let text = if plain.chars().any(char::is_alphanumeric) { plain } else { answer.trim().to_owned() };
     let mut pieces: Vec<String> = Vec::new();
     let mut room = DOCUMENT_BYTES;
@@ -84,6 +86,11 @@ fn push_words(out: &mut String, text: &str) {
             '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe00}'..='\u{fe0f}'
             | '\u{200d}' | '\u{20e3}' | '\u{e0020}'..='\u{e007f}')
     }));
+}
+
+/// Control characters, and the two that are no characters: XML forbids most of them.
+fn is_unspeakable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 /// Cuts a text into pieces that fit a `Say`: after a sentence if possible, else between words, else anywhere.

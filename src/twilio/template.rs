@@ -1,7 +1,8 @@
 //! A TwiML document with `{{places}}`: read and checked once, rendered many times.
 //!
 //! Values can never become markup: a place may stand in text and in attribute values only, and what fills it is escaped,
-//! without the characters that XML 1.0 forbids. An attribute that comes out empty is left out. An element whose whole text is
+//! without the characters that XML 1.0 forbids. White space at the start and end of an element is layout, and so are line
+//! breaks between elements. An attribute that comes out empty is left out. An element whose whole text is
 //! one place is written once for each of the place's values, so also not at all.
 
 mod parse;
@@ -159,6 +160,11 @@ fn text_of<'v>(filled: &Filled<'v>, place: usize, round: usize) -> &'v str {
     }
 }
 
+/// Whether no XML 1.0 document can hold the character.
+fn is_forbidden(c: char) -> bool {
+    matches!(c, '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
+}
+
 /// Appends `text` as character data: markup escaped, characters that XML 1.0 forbids dropped, apostrophes left bare
 /// (Twilio's own libraries do the same). In an attribute, line breaks are kept by reference.
 fn push_escaped(out: &mut String, text: &str, in_attribute: bool) {
@@ -173,7 +179,7 @@ fn push_escaped(out: &mut String, text: &str, in_attribute: bool) {
             '\t' if in_attribute => "&#9;",
             '\r' => "&#13;",
             '\t' | '\n' => continue,
-            '\u{0}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => "",
+            c if is_forbidden(c) => "",
             _ => continue,
         };
         out.push_str(&text[plain..at]);

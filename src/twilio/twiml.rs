@@ -54,6 +54,14 @@ pub enum DocumentsError {
         /// Why.
         error: std::io::Error,
     },
+    /// A document has a place that nothing fills in its situation.
+    #[error("{}: the place {{{{{place}}}}} has no value in this document", file.display())]
+    Unfilled {
+        /// The file.
+        file: PathBuf,
+        /// The place.
+        place: &'static str,
+    },
     /// A document lacks a place without which it cannot do its work.
     #[error("{}: the place {{{{{place}}}}} is missing", file.display())]
     Incomplete {
@@ -63,6 +71,11 @@ pub enum DocumentsError {
         place: &'static str,
     },
 }
+
+/// The places that [`say_and_gather`] fills.
+const GATHER: &[&str] = &["voice", "language", "recognition", "say", "action"];
+/// The places that [`say_and_go`] fills.
+const GO: &[&str] = &["voice", "language", "say", "redirect"];
 
 macro_rules! built_in {
     ($name:literal) => {
@@ -76,7 +89,7 @@ impl Documents {
     /// # Errors
     /// The first document that cannot be read or is faulty, with its file, line and reason.
     pub fn load(dir: Option<&Path>) -> Result<Self, DocumentsError> {
-        let load = |(name, built_in): (&str, &'static str), needed: &[&'static str]| {
+        let load = |(name, built_in): (&str, &'static str), given: &[&'static str], needed: &[&'static str]| {
             let file = dir.map_or_else(|| PathBuf::from(name), |dir| dir.join(name));
             let source = match dir.map(|_| std::fs::read_to_string(&file)) {
                 Some(Ok(source)) => source,
@@ -88,20 +101,23 @@ impl Documents {
             let template =
                 Template::parse(&source).map_err(|error| DocumentsError::Faulty { file: file.clone(), error })?;
             let places = template.places();
+            if let Some(place) = places.iter().find(|place| !given.contains(place)) {
+                return Err(DocumentsError::Unfilled { file, place });
+            }
             match needed.iter().find(|place| !places.contains(place)) {
                 Some(place) => Err(DocumentsError::Incomplete { file, place }),
                 None => Ok(template),
             }
         };
         Ok(Self {
-            incoming: load(built_in!("incoming.xml"), &["say", "action"])?,
-            answer: load(built_in!("answer.xml"), &["say", "action"])?,
-            hold: load(built_in!("hold.xml"), &["redirect"])?,
-            apology: load(built_in!("apology.xml"), &["say", "action"])?,
-            goodbye: load(built_in!("goodbye.xml"), &["say"])?,
-            reject: load(built_in!("reject.xml"), &[])?,
-            message: load(built_in!("message.xml"), &["message"])?,
-            empty: load(built_in!("empty.xml"), &[])?,
+            incoming: load(built_in!("incoming.xml"), GATHER, &["say", "action"])?,
+            answer: load(built_in!("answer.xml"), GATHER, &["say", "action"])?,
+            hold: load(built_in!("hold.xml"), GO, &["redirect"])?,
+            apology: load(built_in!("apology.xml"), GATHER, &["say", "action"])?,
+            goodbye: load(built_in!("goodbye.xml"), GO, &["say"])?,
+            reject: load(built_in!("reject.xml"), &[], &[])?,
+            message: load(built_in!("message.xml"), &["message"], &["message"])?,
+            empty: load(built_in!("empty.xml"), &[], &[])?,
         })
     }
 }

@@ -77,9 +77,13 @@ pub(super) async fn take_part(app: &App, call: &CallRequest, step: &VoiceStep) -
         return Ok(stored.twiml);
     }
     let Some(party) = party(app, call).await? else { return Ok(refusal(app)) };
-    // A part of a turn that was never taken is told like one that failed.
-    let asked_at = app.db.turn(&step.call_sid, step.turn).await?.map_or(Micros::MIN, |turn| turn.created_at);
-    answer_in_time(app, &party.person, step, asked_at, deadline).await
+    let Some(turn) = app.db.turn(&step.call_sid, step.turn).await? else {
+        // Never taken, so nothing may be stored for it.
+        let (how, phrases) = manner(app, &party.person);
+        let action = next_turn(app, step);
+        return Ok(say_and_gather(&app.documents.apology, how, std::slice::from_ref(&phrases.apology), &action));
+    };
+    answer_in_time(app, &party.person, step, turn.created_at, deadline).await
 }
 
 /// Asks the model and stores what it answers. Runs to its end whoever waits for it.

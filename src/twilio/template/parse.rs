@@ -1,8 +1,9 @@
 //! Reading a document: what it may hold, and where its places may stand.
 
-use super::{PLACES, Part, Piece, TemplateError};
-use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use super::{PLACES, Part, Piece, TemplateError, is_forbidden, push_escaped};
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 
 /// The elements a document may hold: TwiML's verbs and nouns, and the markup of speech inside `Say`.
 const ELEMENTS: &[&str] = &[
@@ -48,6 +49,8 @@ const ELEMENTS: &[&str] = &[
     "w",
 ];
 
+const FORBIDDEN: &str = "there is a character that XML forbids";
+
 /// The pieces of a document.
 pub(super) fn document(source: &str) -> Result<Vec<Piece>, TemplateError> {
     Parser { reader: Reader::from_str(source), source }.document()
@@ -60,6 +63,9 @@ struct Parser<'s> {
 
 impl Parser<'_> {
     fn document(mut self) -> Result<Vec<Piece>, TemplateError> {
+        if let Some(at) = self.source.find(is_forbidden) {
+            return Err(TemplateError { line: self.line(at), reason: FORBIDDEN.to_owned() });
+        }
         let mut pieces = Vec::new();
         let mut seen_root = false;
         loop {
@@ -100,16 +106,24 @@ impl Parser<'_> {
                 Event::Empty(child) => self.opening(&child.into_owned(), &mut own, true)?,
                 Event::Text(text) => {
                     let text = text.into_inner();
-                    if !text.trim().is_empty() {
-                        self.text(&text, &mut own)?;
+                    let text = if own.len() == inside { text.trim_start() } else { &text };
+                    // Between elements a line break is layout.
+                    if !text.trim().is_empty() || !text.contains('\n') {
+                        self.text(text, &mut own)?;
                     }
                 }
-                Event::GeneralRef(reference) => own.push(Piece::Literal(format!("&{};", reference.into_inner()))),
+                Event::GeneralRef(reference) => own.push(Piece::Literal(self.referred(&reference)?)),
                 Event::Comment(_) => {}
                 Event::End(_) => break,
                 Event::Eof => return Err(self.fault("an element is not closed")),
                 Event::CData(_) => return Err(self.fault("CDATA is not allowed: write the text as it is")),
                 _ => return Err(self.fault("only elements, text and comments may stand in a document")),
+            }
+        }
+        if let Some(Piece::Literal(last)) = own[inside..].last_mut() {
+            last.truncate(last.trim_end().len());
+            if last.is_empty() {
+                own.pop();
             }
         }
         let sole = match &own[inside..] {
@@ -134,34 +148,51 @@ impl Parser<'_> {
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|error| self.fault(&error.to_string()))?;
             let key = attribute.key.as_ref();
-            let value: &str = &attribute.value;
             if key.contains("{{") {
                 return Err(self.fault("a place may stand in text and in attribute values only"));
             }
-            if value.contains('<') {
+            if !key.starts_with(|c: char| c.is_ascii_alphabetic()) || key.contains(|c: char| !is_of_name(c)) {
+                return Err(self.fault(&format!("{key:?} is no attribute's name")));
+            }
+            if attribute.value.contains('<') {
                 return Err(self.fault(&format!("'<' must be written &lt; in the attribute {key}")));
             }
-            let value = value.replace('"', "&quot;");
-            let parts = self.parts(&value)?;
+            let value = attribute.normalized_value(XmlVersion::Implicit1_0);
+            let value = value.map_err(|error| self.fault(&format!("in the attribute {key}: {error}")))?;
+            if value.contains(is_forbidden) {
+                return Err(self.fault(FORBIDDEN));
+            }
+            let parts = self.parts(&value, true)?;
             out.push(match parts.iter().any(|part| matches!(part, Part::Place(_))) {
                 true => Piece::Attribute(format!(" {key}=\""), parts),
-                false => Piece::Literal(format!(" {key}=\"{value}\"")),
+                false => Piece::Literal(format!(" {key}=\"{}\"", escaped(&value, true))),
             });
         }
         out.push(Piece::Literal(if empty { "/>" } else { ">" }.to_owned()));
         Ok(())
     }
 
-    /// Text between elements: white space around it is layout, inside it is kept.
+    /// A piece of text between elements and references.
     fn text(&self, text: &str, out: &mut Vec<Piece>) -> Result<(), TemplateError> {
-        out.extend(self.parts(text.trim())?.into_iter().map(|part| match part {
+        out.extend(self.parts(text, false)?.into_iter().map(|part| match part {
             Part::Literal(text) => Piece::Literal(text),
             Part::Place(place) => Piece::Text(place),
         }));
         Ok(())
     }
 
-    fn parts(&self, text: &str) -> Result<Vec<Part>, TemplateError> {
+    /// What `&amp;`, `&#8211;` and the like stand for, as it is written into the document.
+    fn referred(&self, reference: &BytesRef<'_>) -> Result<String, TemplateError> {
+        let character = reference.resolve_char_ref().map_err(|error| self.fault(&error.to_string()))?;
+        match (character, reference.xml10_content()) {
+            (Some(c), _) if !is_forbidden(c) => Ok(escaped(c.encode_utf8(&mut [0; 4]), false)),
+            (None, name) if let Some(text) = resolve_predefined_entity(&name) => Ok(escaped(text, false)),
+            (_, name) => Err(self.fault(&format!("&{name}; is no character that XML knows"))),
+        }
+    }
+
+    /// The literal parts come out escaped.
+    fn parts(&self, text: &str, in_attribute: bool) -> Result<Vec<Part>, TemplateError> {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once("{{") {
@@ -171,13 +202,13 @@ impl Parser<'_> {
                 return Err(self.fault(&format!("{{{{{name}}}}} is no place; there are {}", PLACES.join(", "))));
             };
             if !before.is_empty() {
-                parts.push(Part::Literal(before.to_owned()));
+                parts.push(Part::Literal(escaped(before, in_attribute)));
             }
             parts.push(Part::Place(place));
             rest = after;
         }
         if !rest.is_empty() {
-            parts.push(Part::Literal(rest.to_owned()));
+            parts.push(Part::Literal(escaped(rest, in_attribute)));
         }
         Ok(parts)
     }
@@ -200,6 +231,16 @@ impl Parser<'_> {
     fn line(&self, at: usize) -> usize {
         1 + self.source.as_bytes()[..at.min(self.source.len())].iter().filter(|byte| **byte == b'\n').count()
     }
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':')
+}
+
+fn escaped(text: &str, in_attribute: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    push_escaped(&mut out, text, in_attribute);
+    out
 }
 
 /// Neighbouring literals as one, so that rendering copies few and long pieces.
