@@ -88,10 +88,18 @@ impl App {
             _ => None,
         };
         let db = match &config.database {
-            DatabaseUrl::Sqlite(path) => Db::open_sqlite(path).await?,
+            DatabaseUrl::Sqlite(path) => {
+                let db = Db::open_sqlite(path).await?;
+                // The file is ours alone, so whoever answered these turns is gone.
+                db.fail_orphaned_turns(clock.now()).await.map_err(OpenError::from)?;
+                db
+            }
             DatabaseUrl::Postgres(url) => Db::open_postgres(url.expose_secret()).await?,
         };
-        let directory = Directory::new(db.clone(), clock.clone(), config.unknown_callers, config.auto_reply_default);
+        let directory = {
+            let own = &config.twilio.phone_numbers;
+            Directory::new(db.clone(), clock.clone(), config.unknown_callers, config.auto_reply_default, own)
+        };
         let (prompt, timeout) = (config.system_prompt.as_deref(), config.llm.timeout);
         let conversation = ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, timeout);
         let sms = SmsService::new(db.clone(), llm, clock.clone(), conversation.role(), timeout);

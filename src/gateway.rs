@@ -49,9 +49,10 @@ impl Gateway {
     pub async fn start(config: Config, clock: Clock) -> Result<Self, GatewayError> {
         let address = SocketAddr::new(config.host, config.port);
         let failed = |error| GatewayError::Listen { address, error };
+        // The database first: that a second gateway would share its file is told before that its port is taken.
+        let app = App::new(config, clock).await?;
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let app = App::new(config, clock).await?;
         let (stop_serving, stop_working) = (CancellationToken::new(), CancellationToken::new());
         let server = tokio::spawn(server::serve(listener, routes::gateway(app.clone()), stop_serving.clone()));
         let worker = {

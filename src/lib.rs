@@ -2,10 +2,11 @@
 //!
 //! The way of a request, and the order in which modules may know each other:
 //! [`routes`] → [`webhooks`] and [`api`] → [`app`] → [`conversation`], [`sms`], [`outbox`] → [`llm`], [`db`], [`twilio`],
-//! [`config`], [`clock`]. `ARCHITECTURE.md` tells the way of one spoken turn and of one text.
+//! [`config`], [`clock`], [`body`]. `ARCHITECTURE.md` tells the way of one spoken turn and of one text.
 
 pub mod api;
 pub mod app;
+pub mod body;
 pub mod clock;
 pub mod config;
 pub mod conversation;

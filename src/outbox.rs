@@ -19,6 +19,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Micros = 60 * SECOND;
 /// A call whose end was not reported in this time is closed.
 const FORGOTTEN_AFTER: Micros = 4 * 3600 * SECOND;
+/// A turn that was not answered in this time will not be: longer than any answer takes.
+const ORPHANED_AFTER: Micros = 600 * SECOND;
+/// What is nobody's is kept this long, for the operator to look into.
+const STRANGERS_KEPT: Micros = 7 * 24 * 3600 * SECOND;
 /// Answers are kept this long for a redelivery.
 const ANSWERS_KEPT: Micros = 24 * 3600 * SECOND;
 
@@ -113,8 +117,13 @@ impl Outbox {
             Ok(calls) => info!(calls, "Closed {calls} calls whose end was never reported"),
             Err(error) => warn!(%error, "Forgotten calls could not be closed"),
         }
-        if let Err(error) = self.db.forget_voice_answers(now - ANSWERS_KEPT).await {
-            warn!(%error, "Old answers could not be deleted");
+        let swept = async {
+            self.db.fail_orphaned_turns(now - ORPHANED_AFTER).await?;
+            self.db.forget_voice_answers(now - ANSWERS_KEPT).await?;
+            self.db.erase_strangers(now - STRANGERS_KEPT).await
+        };
+        if let Err(error) = swept.await {
+            warn!(%error, "What is old could not be swept");
         }
     }
 }

@@ -69,7 +69,7 @@ impl Endpoint for Front {
         let id = self.request_id();
         let span = info_span!("request", request.id = id);
         let started = std::time::Instant::now();
-        let method = request.method().clone();
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let is_page = matches!(request.uri().path().trim_end_matches('/'), "/docs" | "/redoc");
         let outcome = async {
             self.check_host(&request)?;
@@ -79,8 +79,8 @@ impl Endpoint for Front {
         };
         let mut response = outcome.instrument(span.clone()).await.unwrap_or_else(api::problem_response);
         let _in_span = span.enter();
-        let request_ms = started.elapsed().as_secs_f64() * 1000.0;
-        debug!(http.status = response.status().as_u16(), request_ms, "{method} answered");
+        let request_ms = started.elapsed().as_millis();
+        debug!(http.status = response.status().as_u16(), request_ms, "{method} {path} answered");
         self.set_headers(response.headers_mut(), &id, is_page);
         Ok(response)
     }

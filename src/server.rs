@@ -9,6 +9,7 @@ use poem::{Endpoint, Response};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -89,8 +90,11 @@ async fn serve_connection(
         Ok(Ok(bytes)) if bytes > 0 && !(bytes == 3 && &first == b"PRI") => {}
         _ => return,
     }
+    let asked = Arc::new(AtomicBool::new(false));
+    let begun = asked.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let endpoint = endpoint.clone();
+        begun.store(true, Ordering::Relaxed);
         async move {
             let addresses = (LocalAddr(local.into()), RemoteAddr(peer.into()), Scheme::HTTP);
             let request = poem::Request::from((request, addresses.0, addresses.1, addresses.2));
@@ -103,7 +107,8 @@ async fn serve_connection(
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
-        () = stop.cancelled() => {}
+        // Half a head is no request in flight.
+        () = stop.cancelled() => if !asked.load(Ordering::Relaxed) { return },
     }
     connection.as_mut().graceful_shutdown();
     connection.await.ok();

@@ -45,11 +45,10 @@ pub fn loads_begin(connections: usize) {
 }
 
 /// One load. `cpu` is what the server spent on it.
-pub fn load(scenario: &Scenario, measured: &Measured, cpu: Duration, used_up: bool) {
+pub fn load(scenario: &Scenario, measured: &Measured, cpu: Duration) {
     let each = micros(cpu) / measured.waits.len().max(1) as f64;
     let (p50, p99) = (micros(measured.percentile(0.5)) / 1e3, micros(measured.percentile(0.99)) / 1e3);
-    let note = if used_up { "   (ended early: all prepared requests sent)" } else { "" };
-    println!("{:<52} {:>10.0} {p50:>9.2} {p99:>9.2} {each:>11.1}{note}", scenario.name, measured.rate());
+    println!("{:<52} {:>10.0} {p50:>9.2} {p99:>9.2} {each:>11.1}", scenario.name, measured.rate());
 }
 
 /// Resident memory in bytes, before and after all loads.

@@ -63,6 +63,7 @@ CREATE TABLE conversation_logs (
 );
 CREATE INDEX conversation_logs_by_thread ON conversation_logs (user_id, peer, id);
 CREATE INDEX conversation_logs_by_user ON conversation_logs (user_id, id);
+CREATE INDEX conversation_logs_open ON conversation_logs (created_at) WHERE answered_at IS NULL AND NOT failed;
 
 -- What Twilio was answered for a turn or a part of it, byte for byte, so that a redelivery hears the same.
 CREATE TABLE voice_answers (
@@ -103,6 +104,7 @@ CREATE TABLE sms_logs (
 CREATE INDEX sms_logs_by_thread ON sms_logs (user_id, peer, id);
 CREATE INDEX sms_logs_by_user ON sms_logs (user_id, id);
 CREATE INDEX sms_logs_by_reply ON sms_logs (reply_sid) WHERE reply_sid IS NOT NULL;
+CREATE INDEX sms_logs_sending ON sms_logs (from_number, to_number) WHERE reply_status = 'sending';
 
 -- Who may not be written to: the other side's address and our number. Survives the deletion of the user.
 CREATE TABLE opt_outs (

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::conversation::Asked;
 use crate::conversation::party::Person;
 use crate::db::conversations::{Conversation, Except};
+use crate::telemetry::SLOW_MS;
 use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
@@ -138,7 +139,7 @@ impl ConversationApi {
         let turn = app.db.add_conversation(said_at, app.clock.now(), user_id, text, answer).await?;
         let (turn_ms, tokens_in, tokens_out) = (turn.processing_time_ms.round(), turn.input_tokens, turn.output_tokens);
         info!(user.id = user_id, turn_ms, tokens_in, tokens_out, "Answered user {user_id} in {turn_ms} ms");
-        if turn_ms > 2_000.0 {
+        if turn_ms > SLOW_MS {
             warn!(user.id = user_id, turn_ms, "Answering a user took longer than two seconds");
         }
         Ok(Json(Reply::new(turn, person)))

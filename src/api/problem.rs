@@ -1,10 +1,11 @@
 //! What a client is told when something fails: RFC 9457 problems, `application/problem+json`.
 
-use crate::conversation::service::ReplyError;
+use crate::conversation::service::AnswerError;
 use crate::db::DbError;
 use crate::llm::LlmError;
-use crate::sms::decision::DecisionError;
-use poem::error::{MethodNotAllowedError, NotFoundError, ParsePathError, ReadBodyError, ResponseError};
+use poem::error::{
+    MethodNotAllowedError, NotFoundError, ParsePathError, ReadBodyError, ResponseError, SizedLimitError,
+};
 use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 use poem_openapi::Object;
@@ -89,7 +90,7 @@ impl Problem {
             Self::unauthorized()
         } else if let Some(ReadBodyError::Io(_)) = error.downcast_ref() {
             Self::new(status, "The body ended early.")
-        } else if error.is::<ReadBodyError>() && status.is_client_error() {
+        } else if error.is::<SizedLimitError>() {
             Self::new(status, "The body may have at most 1 MB.")
         } else if status.is_client_error() {
             Self::new(status, error.to_string())
@@ -165,20 +166,11 @@ impl From<LlmError> for Problem {
     }
 }
 
-impl From<ReplyError> for Problem {
-    fn from(error: ReplyError) -> Self {
+impl From<AnswerError> for Problem {
+    fn from(error: AnswerError) -> Self {
         match error {
-            ReplyError::Llm(error) => error.into(),
-            ReplyError::Db(error) => error.into(),
-        }
-    }
-}
-
-impl From<DecisionError> for Problem {
-    fn from(error: DecisionError) -> Self {
-        match error {
-            DecisionError::Llm(error) => error.into(),
-            DecisionError::Db(error) => error.into(),
+            AnswerError::Llm(error) => error.into(),
+            AnswerError::Db(error) => error.into(),
         }
     }
 }

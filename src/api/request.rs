@@ -3,19 +3,12 @@
 
 use super::problem::{FieldError, Problem};
 use super::text::Kind;
-use poem::error::ReadBodyError;
 use poem::http::StatusCode;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaParamIn, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde_json::{Map, Value};
-use std::time::Duration;
-
-/// The largest body that is read, in bytes.
-const LARGEST_BODY: usize = 1_000_000;
-/// How long a body may take to come in.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON object as the body of a request.
 pub(super) struct JsonBody<T>(pub(super) T);
@@ -43,10 +36,7 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for JsonBody<T> {
             let detail = "Send the body as JSON, with Content-Type: application/json.";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into());
         }
-        let reading = tokio::time::timeout(BODY_TIMEOUT, body.take()?.into_bytes_limit(LARGEST_BODY));
-        let late = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, "The body did not come in time.");
-        let bytes: Result<_, ReadBodyError> = reading.await.map_err(late)?;
-        Ok(Self(object(&bytes?)?))
+        Ok(Self(object(&crate::body::read(body.take()?).await?)?))
     }
 }
 

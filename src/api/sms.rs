@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::db::conversations::Except;
 use crate::db::messages::Message;
 use crate::sms::decision::Text;
+use crate::telemetry::SLOW_MS;
 use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
@@ -104,7 +105,7 @@ impl SmsApi {
         let (tokens_in, tokens_out) = (decision.input_tokens, decision.output_tokens);
         let message = app.db.add_decision(asked_at, app.clock.now(), user_id, text, decision).await?;
         info!(user.id = user_id, text_ms, tokens_in, tokens_out, "Decided for user {user_id} in {text_ms} ms");
-        if text_ms > 2_000.0 {
+        if text_ms > SLOW_MS {
             warn!(user.id = user_id, text_ms, "Deciding for a user took longer than two seconds");
         }
         Ok(Json(message.into()))

@@ -8,6 +8,7 @@ use super::request::{InPath, InQuery, JsonBody};
 use super::text::{self, Email, PhoneNumber, Text, Username};
 use super::values::{Id, LARGEST, Nullable, Timestamp, Whole};
 use crate::app::App;
+use crate::conversation::party::WITHHELD;
 use crate::db::users::{self, UserChange};
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -110,6 +111,15 @@ impl Example for UserUpdate {
     }
 }
 
+/// A name that is not the gateway's own: everybody without a number would become the user who takes that one.
+fn free(username: Text<Username>) -> Result<String, Problem> {
+    let username = username.into_inner();
+    match username == WITHHELD {
+        true => Err(Problem::invalid_field("username", "is a name of the gateway itself")),
+        false => Ok(username),
+    }
+}
+
 /// `/users`
 #[derive(Clone, Copy)]
 pub(super) struct UsersApi;
@@ -128,7 +138,7 @@ impl UsersApi {
     ) -> Outcome<Created<User>, TAKEN> {
         let NewUser { username, email, phone_number } = body.0;
         let (email, phone_number) = (email.map(Text::into_inner), phone_number.map(Text::into_inner));
-        let user = app.db.create_user(app.clock.now(), username.into_inner(), email, phone_number).await?;
+        let user = app.db.create_user(app.clock.now(), free(username)?, email, phone_number).await?;
         app.directory.forget().await;
         Ok(Created::Created(Json(user.into())))
     }
@@ -181,7 +191,7 @@ impl UsersApi {
     ) -> Outcome<Json<User>, { NOT_FOUND | TAKEN }> {
         let UserUpdate { username, email, phone_number, is_active } = body.0;
         let change = UserChange {
-            username: username.map(Text::into_inner),
+            username: username.map(free).transpose()?,
             email: text::update(email),
             phone_number: text::update(phone_number),
             is_active,

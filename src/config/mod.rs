@@ -32,7 +32,7 @@ pub use public_url::PublicUrl;
 /// All settings. Its `Debug` shows no secret.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The name people see in logs and in the API's documentation (`APP_NAME`).
+    /// The name people see at the start and in the API's documentation (`APP_NAME`).
     pub app_name: String,
     /// What is logged and how.
     pub log: LogConfig,

@@ -11,14 +11,14 @@ use moka::future::Cache;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long other instances may not see a change of a user; our own changes are seen at once.
+/// How long a change of a user may not be seen by other instances, or by a webhook that was under way when it was made.
 const FRESH: Duration = Duration::from_secs(10);
 /// Pairs of numbers that are remembered.
 const REMEMBERED: u64 = 10_000;
 /// Seconds after which a pause starts a new conversation, for people without preferences.
 pub const DEFAULT_CONVERSATION_TIMEOUT: i64 = 300;
 /// The user of everybody whose number is withheld and who called a number without an owner.
-const WITHHELD: &str = "withheld-number";
+pub const WITHHELD: &str = "withheld-number";
 
 /// A user as calls and texts need to know one, with the defaults filled in.
 #[derive(Debug, Clone)]
@@ -56,7 +56,13 @@ pub struct Directory {
     clock: Clock,
     unknown: UnknownCallers,
     auto_reply_default: bool,
+    own_numbers: Arc<[String]>,
     known: Cache<String, Option<Arc<Found>>>,
+}
+
+/// What is remembered of two numbers.
+fn key(from: &Address<'_>, to: &Address<'_>) -> String {
+    format!("{} {}", from.number.unwrap_or_default(), to.number.unwrap_or_default())
 }
 
 struct Found {
@@ -65,10 +71,10 @@ struct Found {
 }
 
 impl Directory {
-    /// A directory over the users in `db`.
-    pub fn new(db: Db, clock: Clock, unknown: UnknownCallers, auto_reply_default: bool) -> Self {
+    /// A directory over the users in `db`. Nobody becomes a user by calling from one of our `own` numbers.
+    pub fn new(db: Db, clock: Clock, unknown: UnknownCallers, auto_reply_default: bool, own: &[String]) -> Self {
         let known = Cache::builder().max_capacity(REMEMBERED).time_to_live(FRESH).build();
-        Self { db, clock, unknown, auto_reply_default, known }
+        Self { db, clock, unknown, auto_reply_default, own_numbers: own.into(), known }
     }
 
     /// Whose a call or text from `from` to `to` is; `sid` names it. `None` when it is nobody's and strangers are refused.
@@ -82,10 +88,12 @@ impl Directory {
         if self.unknown == UnknownCallers::Refuse {
             return Ok(None);
         }
-        let Some(number) = from.number else { return Ok(Some(self.withheld(sid).await?)) };
+        let Some(number) = from.number.filter(|number| !self.is_own(number)) else {
+            return Ok(Some(self.withheld(sid).await?));
+        };
         let spare = format!("{number} ({})", &uuid::Uuid::now_v7().simple().to_string()[20..]);
         self.db.create_caller(self.clock.now(), number, &spare, Some(number)).await?;
-        self.forget().await;
+        self.known.invalidate(&key(from, to)).await;
         self.known_party(from, to, sid).await
     }
 
@@ -103,11 +111,20 @@ impl Directory {
         self.known.run_pending_tasks().await;
     }
 
-    async fn known_party(&self, from: &Address<'_>, to: &Address<'_>, sid: &str) -> Result<Option<Party>, DbError> {
+    /// Whether a number is one of ours.
+    pub fn is_own(&self, number: &str) -> bool {
+        self.own_numbers.iter().any(|own| own == number)
+    }
+
+    /// Like [`Directory::party`] for those who are users already.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known_party(&self, from: &Address<'_>, to: &Address<'_>, sid: &str) -> Result<Option<Party>, DbError> {
         if from.number.is_none() && to.number.is_none() {
             return Ok(None);
         }
-        let key = format!("{} {}", from.number.unwrap_or_default(), to.number.unwrap_or_default());
+        let key = key(from, to);
         let found = match self.known.get(&key).await {
             Some(found) => found,
             None => {

@@ -25,8 +25,6 @@ pub struct Phrases {
     pub refused: String,
     /// The same for a text.
     pub text_refused: String,
-    /// In place of a reply that could not be written.
-    pub text_failed: String,
     /// How a caller says goodbye, in lower case.
     pub goodbyes: Vec<String>,
     /// What may stand around a goodbye without making it anything else, in lower case.
@@ -135,7 +133,6 @@ impl Phrases {
             ("goodbye", &self.goodbye),
             ("refused", &self.refused),
             ("text_refused", &self.text_refused),
-            ("text_failed", &self.text_failed),
         ];
         let several = self.one_moment.iter().map(|text| ("one_moment", text));
         single.into_iter().chain(several).find(|(_, text)| text.trim().is_empty()).map(|(name, _)| name)
@@ -181,7 +178,6 @@ mod tests {
                 &phrases.goodbye,
                 &phrases.refused,
                 &phrases.text_refused,
-                &phrases.text_failed,
             ];
             for sentence in sentences.into_iter().chain(&phrases.one_moment) {
                 assert!(!sentence.is_empty() && sentence.trim() == sentence, "{language}: {sentence}");

@@ -35,9 +35,9 @@ pub struct Asked<'a> {
     pub on_call: bool,
 }
 
-/// Why there is no reply.
+/// Why there is no reply or decision.
 #[derive(Debug, thiserror::Error)]
-pub enum ReplyError {
+pub enum AnswerError {
     /// The model has none.
     #[error(transparent)]
     Llm(#[from] LlmError),
@@ -56,7 +56,7 @@ impl ConversationService {
     ///
     /// # Errors
     /// When the model gives no usable answer in time, or the history cannot be read.
-    pub async fn reply(&self, asked: Asked<'_>) -> Result<Answer, ReplyError> {
+    pub async fn reply(&self, asked: Asked<'_>) -> Result<Answer, AnswerError> {
         let started = Instant::now();
         let earlier = self.db.thread(asked.person.user_id, asked.peer, asked.except).await?;
         let messages = thread::messages(earlier, asked.text, self.clock.now(), asked.person.conversation_timeout);
@@ -75,7 +75,7 @@ impl ConversationService {
         })
     }
 
-    /// The prompt that decides about a text: the operator's role, then what is asked of the model.
+    /// The operator's role for the model, or the built-in one.
     pub(crate) fn role(&self) -> &str {
         self.system_prompt.as_deref().unwrap_or("You are a helpful, friendly assistant.")
     }

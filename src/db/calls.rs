@@ -113,7 +113,7 @@ macro_rules! record {
         )
     };
 }
-const RECORD_SQLITE: &str = record!("json_each($1)");
+const RECORD_SQLITE: &str = record!("jsonb_each($1)");
 const RECORD_POSTGRES: &str = record!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
 
 impl Db {
@@ -141,7 +141,7 @@ impl Db {
             at: event.at,
         };
         match self {
-            Self::Sqlite { writer, .. } => writer.gather("call", record_rows, row).await,
+            Self::Sqlite { writer, .. } => writer.gather_one("call", record_rows, row).await,
             Self::Postgres(_) => {
                 let rows = super::json_list(&[&row]);
                 unit!(self, [rows], |c| {

@@ -89,7 +89,7 @@ macro_rules! earlier {
 const THREADS: &str = concat!(
     "SELECT (SELECT json_group_array(json_array(said_at, last_at, said, answer)) FROM (",
     earlier!("key.value ->> 'user'", "key.value ->> 'peer'", "key.value ->> 'turn'", "key.value ->> 'text'"),
-    ")) FROM json_each($1) AS key ORDER BY key.key"
+    ")) FROM jsonb_each($1) AS key ORDER BY key.key"
 );
 
 /// Whose thread, and the rows it must leave out.
@@ -134,7 +134,7 @@ pub struct NewTurn {
     pub turn: i64,
     /// Whose conversation it is.
     pub user_id: i64,
-    /// The other side; see the design's "whose conversation".
+    /// The other side; see [`crate::conversation::party::Party::peer`].
     pub peer: String,
     /// What was said.
     pub input_text: String,
@@ -217,6 +217,18 @@ impl Db {
             .execute(&mut *c)
             .await?;
             Ok(())
+        })
+    }
+
+    /// Settles the turns that were begun before `before` and never answered: whoever answered them is gone. How many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fail_orphaned_turns(&self, before: Micros) -> Result<u64, DbError> {
+        unit!(self, [], |c| {
+            let text = "UPDATE conversation_logs SET failed = TRUE \
+                        WHERE answered_at IS NULL AND NOT failed AND created_at < $1";
+            Ok(sqlx::query(text).bind(before).execute(&mut *c).await?.rows_affected())
         })
     }
 

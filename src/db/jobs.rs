@@ -22,13 +22,17 @@ pub struct Job {
     pub created_at: Micros,
 }
 
-const CLAIM_SQLITE: &str = "UPDATE jobs SET run_at = $2, attempts = attempts + 1 WHERE id = \
-     (SELECT id FROM jobs WHERE run_at <= $1 AND gave_up_at IS NULL ORDER BY run_at, id LIMIT 1) \
-     RETURNING id, kind, subject_id, attempts, created_at";
-const CLAIM_POSTGRES: &str = "UPDATE jobs SET run_at = $2, attempts = attempts + 1 WHERE id = \
-     (SELECT id FROM jobs WHERE run_at <= $1 AND gave_up_at IS NULL ORDER BY run_at, id LIMIT 1 \
-     FOR UPDATE SKIP LOCKED) \
-     RETURNING id, kind, subject_id, attempts, created_at";
+/// The claim; `$lock` keeps two workers on PostgreSQL from waiting for the same row.
+macro_rules! claim {
+    ($lock:literal) => {
+        concat!(
+            "UPDATE jobs SET run_at = $2, attempts = attempts + 1 WHERE id = \
+             (SELECT id FROM jobs WHERE run_at <= $1 AND gave_up_at IS NULL ORDER BY run_at, id LIMIT 1 ",
+            $lock,
+            ") RETURNING id, kind, subject_id, attempts, created_at"
+        )
+    };
+}
 
 impl Db {
     /// Claims the job that has been due for longest, until `lease_until`; after that it may be claimed again.
@@ -36,7 +40,7 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn claim_job(&self, now: Micros, lease_until: Micros) -> Result<Option<Job>, DbError> {
-        let text = self.text(CLAIM_SQLITE, CLAIM_POSTGRES);
+        let text = self.text(claim!(""), claim!("FOR UPDATE SKIP LOCKED"));
         unit!(self, [], |c| { Ok(sqlx::query_as(text).bind(now).bind(lease_until).fetch_optional(&mut *c).await?) })
     }
 

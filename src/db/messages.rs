@@ -54,7 +54,7 @@ pub struct Message {
     pub id: i64,
     /// Whose text it is; none when an unknown sender was refused.
     pub user_id: Option<i64>,
-    /// The other side; see the design's "whose conversation".
+    /// The other side; see [`crate::conversation::party::Party::peer`].
     pub peer: String,
     /// Twilio's id; none for a text that came by REST.
     pub message_sid: Option<String>,
@@ -142,14 +142,15 @@ impl Db {
             if log_message!(c, new, reply_status::IGNORED, None::<String>) == 0 {
                 return Ok(());
             }
-            let text = if opted_out {
-                "INSERT INTO opt_outs (peer_number, own_number, message_sid, created_at) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (peer_number, own_number) DO NOTHING"
+            let change = if opted_out {
+                let text = "INSERT INTO opt_outs (peer_number, own_number, message_sid, created_at) \
+                            VALUES ($1, $2, $3, $4) ON CONFLICT (peer_number, own_number) DO NOTHING";
+                sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.message_sid).bind(new.at)
             } else {
-                "DELETE FROM opt_outs WHERE peer_number = $1 AND own_number = $2 AND $3 = $3 AND $4 = $4"
+                let text = "DELETE FROM opt_outs WHERE peer_number = $1 AND own_number = $2";
+                sqlx::query(text).bind(&new.from).bind(&new.to)
             };
-            let query = sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.message_sid).bind(new.at);
-            query.execute(&mut *c).await?;
+            change.execute(&mut *c).await?;
             Ok(())
         })
     }
@@ -202,35 +203,76 @@ impl Db {
     }
 
     /// Writes what Twilio reports of a reply that was sent by REST. Reports may come twice and in any order: one that is
-    /// behind what is known already changes nothing. False when no reply has this sid.
+    /// behind what is known already changes nothing. One may even come before Twilio's answer to the request that sent the
+    /// reply; it is then known by its addresses, if only one reply is on its way between them. False when it is no reply of
+    /// ours.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn record_reply_status(
-        &self,
-        reply_sid: &str,
-        status: &str,
-        error_code: Option<i64>,
-    ) -> Result<bool, DbError> {
-        let (reply_sid, status) = (reply_sid.to_owned(), status.to_owned());
-        unit!(self, [reply_sid, status], |c| {
-            let known: Option<(i64, Option<String>)> =
-                sqlx::query_as("SELECT id, reply_status FROM sms_logs WHERE reply_sid = $1")
-                    .bind(&reply_sid)
-                    .fetch_optional(&mut *c)
-                    .await?;
-            let Some((id, known)) = known else { return Ok(false) };
-            if rank(&status) > known.as_deref().map_or(0, rank) {
-                sqlx::query(
-                    "UPDATE sms_logs SET reply_status = $2, error_code = COALESCE($3, error_code) WHERE id = $1",
+    pub async fn record_reply_status(&self, report: ReplyReport) -> Result<bool, DbError> {
+        unit!(self, [report], |c| {
+            // The status may change between reading and writing it; then it is read again.
+            for _ in 0..3 {
+                let found: Vec<(i64, String, Option<String>)> = sqlx::query_as(
+                    "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
+                     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
+                     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $2 AND to_number = $3",
+                )
+                .bind(&report.reply_sid)
+                .bind(&report.to)
+                .bind(&report.from)
+                .fetch_all(&mut *c)
+                .await?;
+                let by_sid = found.iter().find(|(_, _, sid)| sid.is_some());
+                let alone = found.first().filter(|_| found.len() == 1);
+                let Some((id, known, _)) = by_sid.or(alone) else { return Ok(false) };
+                if rank(&report.status) <= rank(known) {
+                    return Ok(true);
+                }
+                let changed = sqlx::query(
+                    "UPDATE sms_logs SET reply_sid = $2, reply_status = $3, error_code = COALESCE($4, error_code) \
+                     WHERE id = $1 AND reply_status = $5",
                 )
                 .bind(id)
-                .bind(&status)
-                .bind(error_code)
+                .bind(&report.reply_sid)
+                .bind(&report.status)
+                .bind(report.error_code)
+                .bind(known)
                 .execute(&mut *c)
-                .await?;
+                .await?
+                .rows_affected();
+                if changed > 0 {
+                    return Ok(true);
+                }
             }
             Ok(true)
+        })
+    }
+
+    /// Whether this is the sid of a reply we know.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_reply_known(&self, reply_sid: &str) -> Result<bool, DbError> {
+        let found: Option<(i32,)> =
+            read!(self, fetch_optional, "SELECT 1 FROM sms_logs WHERE reply_sid = $1", reply_sid)?;
+        Ok(found.is_some())
+    }
+
+    /// Erases the texts and calls from before `before` that are nobody's: of strangers who were refused, and what was
+    /// reported after their user was deleted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn erase_strangers(&self, before: Micros) -> Result<(), DbError> {
+        unit!(self, [], |c| {
+            for text in [
+                "DELETE FROM sms_logs WHERE user_id IS NULL AND created_at < $1",
+                "DELETE FROM call_logs WHERE user_id IS NULL AND created_at < $1",
+            ] {
+                sqlx::query(text).bind(before).execute(&mut *c).await?;
+            }
+            Ok(())
         })
     }
 
@@ -248,6 +290,21 @@ impl Db {
             limit
         )
     }
+}
+
+/// What Twilio reports of a reply.
+#[derive(Debug, Clone)]
+pub struct ReplyReport {
+    /// Its id.
+    pub reply_sid: String,
+    /// Who sent it: our address.
+    pub from: String,
+    /// Who gets it.
+    pub to: String,
+    /// Twilio's status.
+    pub status: String,
+    /// Twilio's error code when it failed.
+    pub error_code: Option<i64>,
 }
 
 /// How late a status is in a message's life. `read` is later than `delivered`; nothing follows the other ends.

@@ -30,7 +30,7 @@ use writer::Writer;
 
 /// How long a request waits for a connection or for a busy database before it counts as out of reach. Below every
 /// webhook's deadline, so that a caller still gets a spoken apology.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The database: a file of our own, or a PostgreSQL server shared by several instances. Cheap to clone.
 #[derive(Clone)]
@@ -122,6 +122,7 @@ impl Db {
         let options = options.read_only(true);
         let reader = Reader::start(options.connect().await.map_err(OpenError::open)?);
         let readers = SqlitePoolOptions::new()
+            .test_before_acquire(false)
             .max_connections(2)
             .acquire_timeout(PATIENCE)
             .connect_with(options)
@@ -153,14 +154,19 @@ impl Db {
     pub async fn probe_sqlite(path: &Path) -> Result<Probe, OpenError> {
         if !path.exists() {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            return match folder.is_dir() {
-                true => Ok(Probe::WillBeMade),
-                false => Err(OpenError::open(sqlx::Error::Io(std::io::ErrorKind::NotFound.into()))),
-            };
+            let trial = folder.join(format!(".switchboard-check-{}", uuid::Uuid::new_v4().simple()));
+            let tried = File::create_new(&trial).and_then(|_| std::fs::remove_file(&trial));
+            return tried
+                .map(|()| Probe::WillBeMade)
+                .map_err(|error| OpenError::Lock { path: folder.to_owned(), error });
         }
-        if matches!(lock(path), Err(OpenError::InUse(_))) {
+        let lock = lock_path(path);
+        let held = lock.exists().then(|| File::open(&lock)).transpose();
+        let held = held.map_err(|error| OpenError::Lock { path: lock, error })?;
+        if held.is_some_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock))) {
             return Ok(Probe::InUse);
         }
+        File::options().write(true).open(path).map_err(|error| OpenError::Lock { path: path.to_owned(), error })?;
         let options = SqliteConnectOptions::new().filename(path).read_only(true);
         let mut connection = options.connect().await.map_err(OpenError::open)?;
         sqlx::query("SELECT count(*) FROM sqlite_master").execute(&mut connection).await.map_err(OpenError::open)?;
@@ -173,7 +179,8 @@ impl Db {
     /// When it cannot be reached or refuses us.
     pub async fn probe_postgres(url: &str) -> Result<Probe, OpenError> {
         let options = PgConnectOptions::from_str(url).map_err(OpenError::open)?;
-        let mut connection = options.connect().await.map_err(OpenError::open)?;
+        let connected = tokio::time::timeout(PATIENCE, options.connect()).await;
+        let mut connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(OpenError::open)?;
         sqlx::query("SELECT 1").execute(&mut connection).await.map_err(OpenError::open)?;
         Ok(Probe::Answers)
     }
@@ -229,10 +236,10 @@ pub enum OpenError {
     /// Another process holds the SQLite file.
     #[error("{} is in use by another gateway; two must not share one SQLite file (use PostgreSQL for several)", .0.display())]
     InUse(PathBuf),
-    /// The lock file beside the database cannot be made.
-    #[error("cannot write beside the database ({}): {error}", path.display())]
+    /// The database, or the lock file beside it, cannot be written.
+    #[error("{} cannot be written: {error}", path.display())]
     Lock {
-        /// The lock file.
+        /// The file or folder.
         path: PathBuf,
         /// Why.
         error: std::io::Error,
@@ -240,6 +247,9 @@ pub enum OpenError {
     /// It cannot be opened or reached.
     #[error("the database cannot be opened: {0}")]
     Open(Box<sqlx::Error>),
+    /// It cannot be written to.
+    #[error(transparent)]
+    Write(#[from] DbError),
     /// Its tables cannot be brought up to date.
     #[error("the database's tables cannot be brought up to date: {0}")]
     Migrate(sqlx::migrate::MigrateError),
@@ -251,11 +261,17 @@ impl OpenError {
     }
 }
 
+/// The lock file beside the database itself, whatever links lead to it.
+fn lock_path(database: &Path) -> PathBuf {
+    let real = std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
+    let mut name = real.into_os_string();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
 /// Takes the lock that keeps a second gateway off the file. The system releases it however the process ends.
 fn lock(database: &Path) -> Result<File, OpenError> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    let path = PathBuf::from(name);
+    let path = lock_path(database);
     let file = File::options()
         .create(true)
         .truncate(false)

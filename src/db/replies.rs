@@ -33,12 +33,12 @@ const ACCEPT_TEXTS: &str = concat!(
      SELECT value ->> 'user_id', value ->> 'peer', value ->> 'message_sid', value ->> 'channel', 'inbound', \
      value ->> 'from', value ->> 'to', value ->> 'text', value ->> 'media', CASE WHEN ",
     opted_out!("value ->> 'from'", "value ->> 'to'"),
-    " THEN 'ignored' END, 0, 0, value ->> 'at' FROM json_each($1) WHERE TRUE \
+    " THEN 'ignored' END, 0, 0, value ->> 'at' FROM jsonb_each($1) WHERE TRUE \
      ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
 );
 /// The reply jobs of new texts, of a JSON list of [`JobRow`].
 const ACCEPT_JOBS: &str = "INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
-     SELECT value ->> 'kind', value ->> 'subject_id', value ->> 'run_at', 1, value ->> 'at' FROM json_each($1) WHERE TRUE \
+     SELECT value ->> 'kind', value ->> 'subject_id', value ->> 'run_at', 1, value ->> 'at' FROM jsonb_each($1) WHERE TRUE \
      RETURNING id, kind, subject_id, attempts, created_at";
 /// Both for one text.
 const ACCEPT_POSTGRES: &str = concat!(
@@ -54,7 +54,8 @@ const ACCEPT_POSTGRES: &str = concat!(
      RETURNING id, kind, subject_id, attempts, created_at"
 );
 
-/// What a settled text is to become, where the row has something new to say.
+/// What a settled text is to become, where the row has something new to say. If a report on the reply has come before Twilio's
+/// answer to the request that sent it, the report counts.
 macro_rules! settled {
     ($row:literal) => {
         concat!(
@@ -63,9 +64,12 @@ macro_rules! settled {
             ".decision, sms_logs.decision), \
              reply_text = COALESCE(",
             $row,
-            ".reply_text, sms_logs.reply_text), reply_status = ",
+            ".reply_text, sms_logs.reply_text), \
+             reply_status = CASE WHEN sms_logs.reply_sid = ",
             $row,
-            ".status, \
+            ".reply_sid THEN sms_logs.reply_status ELSE ",
+            $row,
+            ".status END, \
              input_tokens = sms_logs.input_tokens + ",
             $row,
             ".input_tokens, \
@@ -93,11 +97,11 @@ const SETTLE_TEXTS: &str = concat!(
      value ->> 'decision' AS decision, value ->> 'reply_text' AS reply_text, value ->> 'status' AS status, \
      value ->> 'input_tokens' AS input_tokens, value ->> 'output_tokens' AS output_tokens, \
      value ->> 'decided_at' AS decided_at, value ->> 'reply_sid' AS reply_sid, value ->> 'error_code' AS error_code \
-     FROM json_each($1)) AS new \
+     FROM jsonb_each($1)) AS new \
      WHERE sms_logs.id = new.text_id \
      AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = new.job_id AND jobs.attempts = new.attempts) RETURNING sms_logs.id"
 );
-const SETTLE_JOBS: &str = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each($1))";
+const SETTLE_JOBS: &str = "DELETE FROM jobs WHERE id IN (SELECT value FROM jsonb_each($1))";
 /// The same for one text; the job goes first, so that of two who settle at once only one does.
 const SETTLE_POSTGRES: &str = concat!(
     "WITH new AS (SELECT $4::text AS decision, $5::text AS reply_text, $6::text AS status, $7::bigint AS input_tokens, \

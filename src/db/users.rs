@@ -230,8 +230,9 @@ fn profiles_between<'c>(
     c: &'c mut SqliteConnection,
     pairs: Vec<&'c Numbers>,
 ) -> BoxFuture<'c, Result<Vec<Vec<Profile>>, DbError>> {
-    const PROFILES: &str =
-        profile!("u.phone_number IN (SELECT number.value FROM json_each($1) AS pair, json_each(pair.value) AS number)");
+    const PROFILES: &str = profile!(
+        "u.phone_number IN (SELECT number.value FROM jsonb_each($1) AS pair, jsonb_each(pair.value) AS number)"
+    );
     Box::pin(async move {
         let found: Vec<Profile> = sqlx::query_as(PROFILES).bind(super::json_list(&pairs)).fetch_all(c).await?;
         let of = |number: &Option<String>| {

@@ -32,8 +32,8 @@ pub(super) type ManyRows<I, O> =
 enum Work {
     /// One closure, one atomic unit.
     Unit(Unit),
-    /// A row, written together with all the others of the same name.
-    Row { name: &'static str, rows: Rows, item: Item },
+    /// A row, written together with all the others of the same name. One statement alone needs no transaction around it.
+    Row { name: &'static str, one_statement: bool, rows: Rows, item: Item },
 }
 
 enum Order {
@@ -75,7 +75,16 @@ impl Writer {
         I: Send + Sync + 'static,
         O: Send + 'static,
     {
-        self.order(Work::Row { name, rows: rows_of(rows), item: Box::new(item) }).await
+        self.order(Work::Row { name, one_statement: false, rows: rows_of(rows), item: Box::new(item) }).await
+    }
+
+    /// Like [`Writer::gather`] for `rows` that are a single statement.
+    pub(super) async fn gather_one<I, O>(&self, name: &'static str, rows: ManyRows<I, O>, item: I) -> Result<O, DbError>
+    where
+        I: Send + Sync + 'static,
+        O: Send + 'static,
+    {
+        self.order(Work::Row { name, one_statement: true, rows: rows_of(rows), item: Box::new(item) }).await
     }
 
     async fn order<T: 'static>(&self, work: Work) -> Result<T, DbError> {
@@ -141,6 +150,11 @@ async fn run_batch(connection: &mut SqliteConnection, batch: &[Work]) -> Vec<Res
 }
 
 async fn run_together(connection: &mut SqliteConnection, batch: &[Work]) -> Result<Vec<Value>, DbError> {
+    if let Some(Work::Row { name, one_statement: true, rows, .. }) = batch.first()
+        && same(batch, name).count() == batch.len()
+    {
+        return rows(connection, same(batch, name).map(|(_, item)| item).collect()).await;
+    }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     let mut values: Vec<Option<Value>> = batch.iter().map(|_| None).collect();
     for (at, work) in batch.iter().enumerate() {

@@ -2,12 +2,13 @@
 
 use crate::clock::Clock;
 use crate::conversation::party::Person;
+use crate::conversation::service::AnswerError;
 use crate::conversation::speech::cut_at;
 use crate::conversation::thread;
+use crate::db::Db;
 use crate::db::conversations::Except;
 use crate::db::messages::TextDecision;
-use crate::db::{Db, DbError};
-use crate::llm::{Llm, LlmError, Prompt, Verdict};
+use crate::llm::{Llm, Prompt, Verdict};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,17 +49,6 @@ pub struct Decided {
     pub elapsed_ms: f64,
 }
 
-/// Why there is no decision.
-#[derive(Debug, thiserror::Error)]
-pub enum DecisionError {
-    /// The model gives none.
-    #[error(transparent)]
-    Llm(#[from] LlmError),
-    /// The history cannot be read.
-    #[error(transparent)]
-    Db(#[from] DbError),
-}
-
 impl SmsService {
     /// A service that asks `llm` and remembers in `db`.
     pub fn new(db: Db, llm: Arc<Llm>, clock: Clock, role: &str, timeout: Duration) -> Self {
@@ -69,7 +59,7 @@ impl SmsService {
     ///
     /// # Errors
     /// When the model gives no usable decision in time, or the history cannot be read.
-    pub async fn decide(&self, text: Text<'_>) -> Result<Decided, DecisionError> {
+    pub async fn decide(&self, text: Text<'_>) -> Result<Decided, AnswerError> {
         let started = Instant::now();
         let earlier = self.db.thread(text.person.user_id, text.peer, text.except).await?;
         let said = described(text.text, text.media);

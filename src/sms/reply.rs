@@ -2,15 +2,17 @@
 //! decides, and whoever deletes it owns the answer. The webhook that brought the text holds it first, and answers in time
 //! if it can; what it cannot do in time goes on here and is sent through Twilio's REST API.
 
-use super::decision::{DecisionError, SmsService, Text};
+use super::decision::{SmsService, Text};
 use super::waiting::Waiting;
 use crate::clock::{Clock, Micros, SECOND, to_utc};
 use crate::conversation::party::{Directory, Person};
+use crate::conversation::service::AnswerError;
 use crate::db::conversations::Except;
 use crate::db::jobs::Job;
 use crate::db::messages::{Message, TextDecision, reply_status};
 use crate::db::replies::Sent;
 use crate::db::{Db, DbError};
+use crate::telemetry::SLOW_MS;
 use crate::twilio::rest::{Outgoing, Rest, RestError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use tracing::{info, warn};
 pub const LEASE: Micros = 25 * SECOND;
 /// How often the holder renews its claim.
 const RENEWAL: Duration = Duration::from_secs(8);
+/// How much our clock may be ahead of Twilio's.
+const CLOCKS_DIFFER: Micros = 60 * SECOND;
 /// A reply that could not be sent in this time is given up.
 const GIVE_UP_AFTER: Micros = 24 * 3600 * SECOND;
 
@@ -152,14 +156,14 @@ impl Replier {
             except: Except::Text(due.job.subject_id),
         };
         let decided = self.sms.decide(text).await.map_err(|error| match error {
-            DecisionError::Llm(error) => Setback::Later(error.to_string(), error.retry_after()),
-            DecisionError::Db(error) => error.into(),
+            AnswerError::Llm(error) => Setback::Later(error.to_string(), error.retry_after()),
+            AnswerError::Db(error) => error.into(),
         })?;
         let (text_ms, message_id) = (decided.elapsed_ms.round(), due.job.subject_id);
         let decision = decided.decision;
         let (tokens_in, tokens_out) = (decision.input_tokens, decision.output_tokens);
         info!(message.id = message_id, text_ms, tokens_in, tokens_out, "Decided text {message_id} in {text_ms} ms");
-        if decided.elapsed_ms > 2_000.0 {
+        if decided.elapsed_ms > SLOW_MS {
             warn!(message.id = message_id, text_ms, "Deciding a text took longer than two seconds");
         }
         Ok(decision)
@@ -181,11 +185,13 @@ impl Replier {
         // Twilio's filter knows days only.
         let day = to_utc(since).date().to_string();
         let found = rest.find_sent(&self.outgoing(due, reply), &day).await.map_err(setback)?;
-        let ours = found.into_iter().find(|sent| sent.date_created.as_deref().is_none_or(|at| is_after(at, since)));
-        match ours {
-            Some(sent) => self.sent(due, sent.sid, &sent.status).await,
-            None => self.send(due, reply).await,
+        for sent in found {
+            let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since - CLOCKS_DIFFER));
+            if is_ours && !self.db.is_reply_known(&sent.sid).await? {
+                return self.sent(due, sent.sid, &sent.status).await;
+            }
         }
+        self.send(due, reply).await
     }
 
     async fn send(&self, due: &Due, reply: &str) -> Result<(), Setback> {
@@ -267,7 +273,8 @@ fn setback(error: RestError) -> Setback {
 fn backoff(attempts: i64, after: Option<Duration>) -> Micros {
     let doubled = (2 * SECOND) << (attempts - 1).clamp(0, 9);
     let base = doubled.min(600 * SECOND).max(after.map_or(0, crate::clock::micros));
-    let random = uuid::Uuid::now_v7().as_u128() as u16;
+    // Without randomness they are tried together, which is no fault.
+    let random = getrandom::u32().unwrap_or(0) >> 16;
     base + base / 4 * Micros::from(random) / Micros::from(u16::MAX)
 }
 

@@ -19,6 +19,9 @@ use crate::config::LogConfig;
 use layer::LogLayer;
 pub use throttle::Throttle;
 
+/// Answers that take longer, in milliseconds, get a warning.
+pub const SLOW_MS: f64 = 2_000.0;
+
 /// Starts logging for the whole process. Only the first call has an effect.
 pub fn init(log: &LogConfig) {
     // It fails only where logging has been started already, and then there is nothing to do.

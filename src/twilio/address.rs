@@ -44,9 +44,3 @@ pub fn is_e164(number: &str) -> bool {
             && digits.bytes().all(|digit| digit.is_ascii_digit())
     })
 }
-
-/// `number` as the logs may show it: the last two digits.
-pub fn masked(number: &str) -> String {
-    let digits: Vec<char> = number.chars().collect();
-    format!("…{}", digits[digits.len().saturating_sub(2)..].iter().collect::<String>())
-}

@@ -13,7 +13,7 @@ use crate::app::App;
 pub use origin::called_url;
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response};
-pub use signed::{BODY_LIMIT, Signed, body_of};
+pub use signed::Signed;
 
 /// A TwiML document as an answer.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use crate::clock::Micros;
 use crate::db::calls::CallEvent;
+use crate::db::messages::ReplyReport;
 use crate::twilio::form::Form;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -171,8 +172,8 @@ impl Webhook for IncomingText {
         let count = form.get("NumMedia").and_then(|count| count.parse::<usize>().ok()).unwrap_or(0).min(MOST_MEDIA);
         let media: Vec<_> = (0..count)
             .filter_map(|n| {
-                let url = form.get(&format!("MediaUrl{n}"))?.replace('\0', "");
-                let content_type = form.get(&format!("MediaContentType{n}")).map(|kind| kind.replace('\0', ""));
+                let url = Some(form.text(&format!("MediaUrl{n}"))).filter(|url| !url.is_empty())?;
+                let content_type = form.text(&format!("MediaContentType{n}"));
                 Some(json!({ "url": url, "content_type": content_type }))
             })
             .collect();
@@ -191,20 +192,16 @@ impl Webhook for IncomingText {
 /// A report on a reply's progress.
 #[derive(Debug)]
 pub struct MessageProgress {
-    /// The reply's id.
-    pub message_sid: String,
-    /// Twilio's status, if it is one.
-    pub status: Option<String>,
-    /// Twilio's error code of a reply that failed.
-    pub error_code: Option<i64>,
+    /// What is reported; nothing when Twilio names no status.
+    pub report: Option<ReplyReport>,
 }
 
 impl Webhook for MessageProgress {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
-        Ok(Self {
-            message_sid: sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?,
-            status: word(form, "MessageStatus").or_else(|| word(form, "SmsStatus")),
-            error_code: form.get("ErrorCode").and_then(|code| code.parse::<u32>().ok()).map(i64::from),
-        })
+        let reply_sid = sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?;
+        let (from, to) = (address(form, "From")?, address(form, "To")?);
+        let status = word(form, "MessageStatus").or_else(|| word(form, "SmsStatus"));
+        let error_code = form.get("ErrorCode").and_then(|code| code.parse::<u32>().ok()).map(i64::from);
+        Ok(Self { report: status.map(|status| ReplyReport { reply_sid, from, to, status, error_code }) })
     }
 }

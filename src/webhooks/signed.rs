@@ -3,21 +3,15 @@
 use super::origin::called_url;
 use super::requests::Webhook;
 use crate::app::App;
+use crate::body;
 use crate::twilio::form::Form;
 use crate::twilio::signature::Payload;
-use poem::error::SizedLimitError;
 use poem::http::{StatusCode, header};
 use poem::web::Data;
-use poem::{Body, Error, FromRequest, Request, RequestBody, Response, Result};
+use poem::{Error, FromRequest, Request, RequestBody, Response, Result};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::warn;
-
-/// The largest body any request may have, in bytes.
-pub const BODY_LIMIT: usize = 1024 * 1024;
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The fields of a webhook that Twilio signed.
 ///
@@ -26,16 +20,18 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Signed<T>(pub T);
 
 impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
-    async fn from_request(request: &'r Request, body: &mut RequestBody) -> Result<Self> {
+    async fn from_request(request: &'r Request, sent: &mut RequestBody) -> Result<Self> {
         let app: Data<&Arc<App>> = Data::from_request_without_body(request).await?;
-        let raw = body_of(body.take()?).await?;
+        let raw = body::read(sent.take()?).await?;
         let content_type = request.header(header::CONTENT_TYPE).unwrap_or_default();
         let is_form = content_type
             .split(';')
             .next()
             .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
-        let form = if is_form || raw.is_empty() { Form::parse(&raw) } else { Form::default() };
-        let payload = if is_form || raw.is_empty() { Payload::Form(&form) } else { Payload::Bytes(&raw) };
+        // An empty body is an empty form, whatever it is called.
+        let is_bytes = !is_form && !raw.is_empty();
+        let form = if is_bytes { Form::default() } else { Form::parse(&raw) };
+        let payload = if is_bytes { Payload::Bytes(&raw) } else { Payload::Form(&form) };
 
         let trusted = peer(request).is_some_and(|ip| app.config.trusted_proxies.iter().any(|net| net.contains(ip)));
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -67,20 +63,6 @@ impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
             Ok(webhook) => Ok(Self(webhook)),
             Err(reason) => Err(Error::from_string(reason.to_string(), StatusCode::BAD_REQUEST)),
         }
-    }
-}
-
-/// The bytes of a body, within the limits of size and time.
-///
-/// # Errors
-/// 413 when it is too large, 408 when it does not come in time, 400 when it breaks off.
-pub async fn body_of(body: Body) -> Result<Vec<u8>> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, body.into_bytes_limit(BODY_LIMIT)).await;
-    match read {
-        Ok(Ok(raw)) => Ok(raw.into()),
-        Ok(Err(poem::error::ReadBodyError::PayloadTooLarge)) => Err(SizedLimitError::PayloadTooLarge.into()),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Error::from_status(StatusCode::REQUEST_TIMEOUT)),
     }
 }
 

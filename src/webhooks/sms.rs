@@ -51,9 +51,15 @@ async fn reply_to(app: &Arc<App>, text: IncomingText, deadline: Instant) -> Resu
 
 async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Result<Option<String>, DbError> {
     let (from, to) = (Address::parse(&text.from), Address::parse(&text.to));
+    if from.number.is_some_and(|number| app.directory.is_own(number)) {
+        // Answering ourselves would go on for ever.
+        let party = app.directory.known_party(&from, &to, &text.message_sid).await?;
+        app.db.log_message(new_message(app, text, party.as_ref(), from.channel), None).await?;
+        info!(message.sid = text.message_sid, "Left a text from one of our own numbers unanswered");
+        return Ok(None);
+    }
     let party = app.directory.party(&from, &to, &text.message_sid).await?;
     let new = new_message(app, text, party.as_ref(), from.channel);
-    let is_own = from.number.is_some_and(|number| app.config.twilio.phone_numbers.iter().any(|own| own == number));
     if let Some(keyword) = keyword_of(app, text).await? {
         info!(message.sid = text.message_sid, ?keyword, "A text is a keyword");
         match keyword {
@@ -69,7 +75,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         info!(message.sid = text.message_sid, "Refused the text of an unknown sender");
         return Ok(Some(refusal));
     };
-    if !party.person.is_active || is_own || from.is_short_code() {
+    if !party.person.is_active || from.is_short_code() {
         app.db.log_message(new, None).await?;
         info!(message.sid = text.message_sid, user.id = party.person.user_id, "Left a text unanswered");
         return Ok(None);

@@ -23,10 +23,10 @@ pub async fn call(Signed(progress): Signed<CallProgress>, app: Data<&Arc<App>>) 
 /// `POST /twilio/sms/status`
 #[handler]
 pub async fn message(Signed(progress): Signed<MessageProgress>, app: Data<&Arc<App>>) -> Result<StatusCode> {
-    if let Some(status) = &progress.status {
-        let known = app.db.record_reply_status(&progress.message_sid, status, progress.error_code).await;
-        let known = known.map_err(out_of_reach)?;
-        debug!(reply.sid = progress.message_sid, reply.status = status, known, "A reply is {status}");
+    if let Some(report) = progress.report {
+        let (reply_sid, status) = (report.reply_sid.clone(), report.status.clone());
+        let known = app.db.record_reply_status(report).await.map_err(out_of_reach)?;
+        debug!(reply.sid = reply_sid, reply.status = status, known, "A reply is {status}");
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -34,6 +34,9 @@ pub async fn message(Signed(progress): Signed<MessageProgress>, app: Data<&Arc<A
 /// 503, so that Twilio's retry or fallback can act.
 pub(super) fn out_of_reach(cause: DbError) -> Error {
     error!(error = %cause, "A webhook could not be written down");
-    let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).header(header::RETRY_AFTER, 2);
+    let answer = Response::builder()
+        .status(StatusCode::SERVICE_UNAVAILABLE)
+        .content_type("text/plain; charset=utf-8")
+        .header(header::RETRY_AFTER, 2);
     Error::from_response(answer.body("The database is out of reach."))
 }

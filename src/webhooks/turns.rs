@@ -9,12 +9,13 @@ use crate::clock::{Micros, micros};
 use crate::conversation::Asked;
 use crate::conversation::party::{Party, Person};
 use crate::conversation::phrases::Phrases;
-use crate::conversation::service::ReplyError;
+use crate::conversation::service::AnswerError;
 use crate::conversation::speech::spoken;
 use crate::conversation::turns::{Outcome, Waited};
 use crate::db::conversations::{Answer, Except, NewTurn};
 use crate::db::voice_answers::{VoiceAnswer, VoiceStep};
 use crate::llm::LlmError;
+use crate::telemetry::SLOW_MS;
 use crate::twilio::twiml::{say_and_gather, say_and_go};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,14 +93,14 @@ async fn write_answer(app: Arc<App>, party: Party, step: VoiceStep, id: i64, wor
     let asked =
         Asked { person: &party.person, peer: &party.peer, text: &words, except: Except::Turn(id), on_call: true };
     let answer = tokio::time::timeout(LONGEST_ANSWER, app.conversation.reply(asked)).await;
-    let answer = answer.unwrap_or(Err(ReplyError::Llm(LlmError::Timeout)));
+    let answer = answer.unwrap_or(Err(AnswerError::Llm(LlmError::Timeout)));
     let turn_ms = (started.elapsed().as_secs_f64() * 1000.0).round();
     let VoiceStep { call_sid, turn, .. } = &step;
     match &answer {
         Ok(answer) => {
             let (tokens_in, tokens_out) = (answer.input_tokens, answer.output_tokens);
             info!(call.sid = call_sid, turn, turn_ms, tokens_in, tokens_out, "Answered turn {turn} in {turn_ms} ms");
-            if turn_ms > 2_000.0 {
+            if turn_ms > SLOW_MS {
                 warn!(call.sid = call_sid, turn, turn_ms, "Answering a turn took longer than two seconds");
             }
         }
@@ -184,6 +185,7 @@ async fn silence(app: &App, person: &Person, step: &VoiceStep) -> Result<String,
         let action = next_turn(app, step);
         say_and_gather(&app.documents.answer, how, std::slice::from_ref(&phrases.did_not_hear), &action)
     };
+    info!(call.sid = step.call_sid, turn = step.turn, turn_ms = 0, again, "The caller said nothing");
     keep(app, person, step, twiml, true).await
 }
 
@@ -193,7 +195,8 @@ async fn goodbye(app: &App, person: &Person, step: &VoiceStep, id: i64) -> Resul
     let twiml = say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&text), "");
     let answer = Answer { text, input_tokens: 0, output_tokens: 0, model: NO_MODEL.to_owned(), elapsed_ms: 0.0 };
     app.db.finish_turn(app.clock.now(), id, Some(answer), 0.0).await?;
-    info!(call.sid = step.call_sid, turn = step.turn, "The caller said goodbye");
+    let (turn_ms, tokens_in, tokens_out) = (0, 0, 0);
+    info!(call.sid = step.call_sid, turn = step.turn, turn_ms, tokens_in, tokens_out, "The caller said goodbye");
     keep(app, person, step, twiml, false).await
 }
 

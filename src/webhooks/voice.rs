@@ -11,8 +11,9 @@ use crate::db::voice_answers::VoiceStep;
 use crate::twilio::address::Address;
 use crate::twilio::twiml::{Speaking, say_and_gather, say_and_go};
 use crate::twilio::voices;
-use poem::handler;
+use poem::error::NotFoundError;
 use poem::web::{Data, Path};
+use poem::{Result, handler};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::{error, info};
@@ -35,18 +36,33 @@ pub async fn incoming(Signed(call): Signed<CallRequest>, app: Data<&Arc<App>>) -
 
 /// `POST /twilio/voice/turns/{n}`: what the Gather of turn n - 1 heard.
 #[handler]
-pub async fn turn(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Twiml {
-    let step = VoiceStep { call_sid: said.call.call_sid.clone(), turn: n.into(), part: 0 };
+pub async fn turn(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Result<Twiml> {
+    let step = step(&said.call, n, 0)?;
     let answered = in_time(&app, || turns::take_turn(&app, &said, &step)).await;
-    answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml)
+    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
 }
 
 /// `POST /twilio/voice/turns/{n}/parts/{k}`: the rest of an answer that was not there in time.
 #[handler]
-pub async fn part(Signed(call): Signed<CallRequest>, Path((n, k)): Path<(u32, u32)>, app: Data<&Arc<App>>) -> Twiml {
-    let step = VoiceStep { call_sid: call.call_sid.clone(), turn: n.into(), part: k.into() };
+pub async fn part(
+    Signed(call): Signed<CallRequest>,
+    Path((n, k)): Path<(u32, u32)>,
+    app: Data<&Arc<App>>,
+) -> Result<Twiml> {
+    let step = step(&call, n, k)?;
     let answered = in_time(&app, || turns::take_part(&app, &call, &step)).await;
-    answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml)
+    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
+}
+
+/// Turns and parts of one call; nobody speaks that often.
+const MOST_STEPS: u32 = 10_000;
+
+/// The step that a URL of ours names; 404 when we never gave out such a URL.
+fn step(call: &CallRequest, n: u32, k: u32) -> Result<VoiceStep> {
+    if n == 0 || n > MOST_STEPS || k > MOST_STEPS {
+        return Err(NotFoundError.into());
+    }
+    Ok(VoiceStep { call_sid: call.call_sid.clone(), turn: n.into(), part: k.into() })
 }
 
 /// Why a webhook has nothing better than an apology.

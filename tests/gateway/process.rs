@@ -56,6 +56,9 @@ async fn a_second_process_on_the_same_file_is_refused() {
     assert_eq!(get(&first, "/health", "").await.status, 200, "the first one is not disturbed");
     let (status, printed, _) = folder.run("check", &[]).await;
     assert!(status == 0 && printed.contains("in use by a running gateway"), "{status}: {printed}");
+    std::os::unix::fs::symlink(folder.path().join("switchboard.db"), folder.path().join("link.db")).unwrap();
+    let linked = folder.run("serve", &[("PORT", "0"), ("DATABASE_URL", "sqlite:///./link.db")]).await;
+    assert!(linked.0 != 0 && linked.2.contains("in use"), "a link leads to the same file: {}", linked.2);
     drop(first);
     Program::serve(&folder, &[]).await;
 }

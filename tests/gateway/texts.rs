@@ -194,6 +194,14 @@ on_both_databases! {
         assert_eq!(texts(&app).await[0]["media"], media);
     }
 
+    async fn a_file_without_a_type_is_listed_too(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.decides("yes", "Thanks.");
+        let fields = [("MessageSid", "MM1"), ("From", CALLER), ("To", OURS), ("NumMedia", "1"), ("MediaUrl0", "https://x.example/1")];
+        app.webhook("/twilio/sms", &fields).await.messaging();
+        assert_eq!(texts(&app).await[0]["media"], json!([{ "url": "https://x.example/1", "content_type": "" }]));
+    }
+
     async fn a_long_reply_is_cut_to_one_message(database) {
         let app = TestApp::start(&database).await;
         app.llm.decides("yes", &"All is well. ".repeat(300));
@@ -222,5 +230,36 @@ on_both_databases! {
         let app = TestApp::start(&database).await;
         assert!(app.text("SM1", OURS, "Hello").await.messaging().is_empty());
         assert_eq!(app.llm.request_count(), 0);
+        assert_eq!(app.get("/users/").await, json!([]), "nor do they become users");
+        app.call("CA1", OURS, OURS).rings().await;
+        app.llm.says("Hello.");
+        app.call("CA2", CALLER, OURS).talks(1, "Hello").await;
+        let users = app.get("/users/").await;
+        let caller = users.as_array().unwrap().iter().find(|user| user["phone_number"] == CALLER);
+        assert!(caller.is_some(), "the next stranger is a user of their own: {users}");
+    }
+
+    async fn a_report_that_overtakes_twilios_answer_counts(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        let answering = app.twilio.waits();
+        let gate = app.llm.decides("yes", "On its way.").waits();
+        app.text("SM1", CALLER, "Hello").await;
+        gate.open();
+        let sent = app.twilio.wait_for_sent(1).await;
+        let report = [("MessageSid", sent[0].sid.as_str()), ("MessageStatus", "delivered"), ("From", OURS), ("To", CALLER)];
+        assert_eq!(app.webhook("/twilio/sms/status", &report).await.status, 204);
+        reply_is(&app, "delivered").await;
+        answering.open();
+        app.stop().await;
+        let app = TestApp::start(&database).await;
+        assert_eq!(texts(&app).await[0]["reply_status"], "delivered", "the answer does not take it back");
+    }
+
+    async fn the_texts_of_strangers_who_were_refused_are_erased_after_a_week(database) {
+        let app = TestApp::start_with(&database, &[("UNKNOWN_CALLERS", "refuse")]).await;
+        let refusal = app.text("SM1", CALLER, "Hello").await;
+        app.later(8 * 24 * 3600);
+        // A text that is gone may come again: it is new then.
+        assert_eq!(app.text("SM1", CALLER, "Hello").await.body, refusal.body);
     }
 }

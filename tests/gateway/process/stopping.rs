@@ -78,3 +78,25 @@ async fn a_text_whose_gateway_was_killed_is_answered_by_the_next() {
     assert_eq!(program.ends().await.code(), Some(0));
     assert_eq!((around.twilio.post_count(), around.llm.request_count()), (1, 2));
 }
+
+#[tokio::test]
+async fn a_turn_whose_gateway_was_killed_is_an_apology_at_once_and_the_call_goes_on() {
+    let (around, folder) = (Around::start().await, Folder::new());
+    let settings = around.settings(&[]);
+    let program = Program::serve(&folder, &as_given(&settings)).await;
+    let gate = around.llm.says("Never heard.").waits();
+    let said = [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SpeechResult", "Tell me")];
+    tokio::select! {
+        answer = webhook(&program, "/twilio/voice/turns/1", &said) => panic!("answered before it was killed: {answer:?}"),
+        () = around.llm.wait_for_in_flight(1) => {}
+    }
+    drop(program);
+    gate.open();
+    let program = Program::serve(&folder, &as_given(&settings)).await;
+    let apology = webhook(&program, "/twilio/voice/turns/1", &said).await.voice();
+    assert!(apology.say().starts_with("Sorry"), "{:?}", apology.says());
+    assert_eq!(apology.action().as_deref(), Some("/twilio/voice/turns/2"));
+    around.llm.says("Here again.");
+    let again = webhook(&program, "/twilio/voice/turns/2", &said).await.voice();
+    assert_eq!(again.say(), "Here again.");
+}
