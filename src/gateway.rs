@@ -15,6 +15,9 @@ use tracing::warn;
 /// How long the model may still take for turns that nobody waits for any more, once the gateway stops.
 const LAST_TURNS: Duration = Duration::from_secs(8);
 
+/// How long the database may take to close.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
 /// A gateway that serves requests and works on its outbox.
 pub struct Gateway {
     app: Arc<App>,
@@ -77,10 +80,15 @@ impl Gateway {
         self.stop_serving.cancel();
         self.server.await.ok();
         self.stop_working.cancel();
-        self.worker.await.ok();
-        if tokio::time::timeout(LAST_TURNS, self.app.drain()).await.is_err() {
+        let drain = async {
+            self.worker.await.ok();
+            self.app.drain().await;
+        };
+        if tokio::time::timeout(LAST_TURNS, drain).await.is_err() {
             warn!("Some turns or jobs were not finished in time; jobs are taken up at the next start");
         }
-        self.app.db.close().await;
+        if tokio::time::timeout(LAST_WRITES, self.app.db.close()).await.is_err() {
+            warn!("The database does not let go; the gateway ends without it");
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -21,6 +22,8 @@ use tracing::warn;
 const CONNECTIONS: usize = 4096;
 /// How long a client may take for a request's head, and how long a kept connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client may leave an answer unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head, and what a connection buffers at the most.
 const HEAD_BYTES: usize = 64 * 1024;
 /// How long requests in flight may take once the server stops; longer than any webhook.
@@ -103,7 +106,9 @@ async fn serve_connection(
     });
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,

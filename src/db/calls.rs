@@ -105,7 +105,8 @@ macro_rules! record {
              status_rank = CASE WHEN excluded.status_rank > call_logs.status_rank THEN excluded.status_rank \
              ELSE call_logs.status_rank END, \
              duration_seconds = CASE WHEN call_logs.status_rank < 5 \
-             THEN COALESCE(excluded.duration_seconds, call_logs.duration_seconds) ELSE call_logs.duration_seconds END, \
+             THEN COALESCE(excluded.duration_seconds, call_logs.duration_seconds) \
+             ELSE COALESCE(call_logs.duration_seconds, excluded.duration_seconds) END, \
              ended_at = CASE WHEN call_logs.status_rank < 5 \
              THEN COALESCE(excluded.ended_at, call_logs.ended_at) ELSE call_logs.ended_at END, \
              started_at = CASE WHEN excluded.started_at < call_logs.started_at \

@@ -67,7 +67,7 @@ pub struct Exchange {
     pub answer: Option<String>,
 }
 
-/// Both logs, newest first. An unsent draft has not reached the person, so only the text it answers is told.
+/// Both logs, newest first. A reply that did not reach the person is not told, only the text it was for.
 macro_rules! earlier {
     ($user:literal, $peer:literal, $turn:literal, $text:literal) => {
         concat!(
@@ -77,7 +77,7 @@ macro_rules! earlier {
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $turn, " ORDER BY id DESC LIMIT 20) AS turns \
              UNION ALL \
              SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, incoming_text AS said, \
-             CASE WHEN reply_status = 'draft' THEN NULL ELSE reply_text END AS answer, id FROM sms_logs \
+             CASE WHEN reply_status IN ('draft', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, id FROM sms_logs \
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $text, " \
              AND (reply_status IS NULL OR reply_status <> 'ignored') ORDER BY id DESC LIMIT 20) AS texts \
              ) AS thread ORDER BY said_at DESC, id DESC LIMIT 20"
@@ -160,7 +160,7 @@ impl Db {
             Self::Postgres(pool) => {
                 let query =
                     sqlx::query_as(earlier!("$1", "$2", "$3", "$4")).bind(user_id).bind(peer).bind(turn).bind(text);
-                Ok(query.fetch_all(pool).await?)
+                super::in_time(async { Ok(query.fetch_all(pool).await?) }).await
             }
         }
     }

@@ -25,7 +25,7 @@ pub enum DbError {
 
 impl DbError {
     /// The error of a unit whose writer has stopped.
-    pub(super) fn stopped() -> Self {
+    pub(crate) fn stopped() -> Self {
         Self::OutOfReach(sqlx::Error::PoolClosed)
     }
 }

@@ -6,6 +6,11 @@ use sqlx::FromRow;
 
 /// The job that answers a text; its subject is the row in `sms_logs`.
 pub const REPLY: &str = "reply";
+/// The job that decides about a text and writes a draft; its subject is the row in `sms_logs`.
+pub const DRAFT: &str = "draft";
+
+/// Twilio's error code for a message to somebody who opted out.
+const OPTED_OUT: i64 = 21610;
 
 /// A claimed job. `attempts` is the number of the claim: a write under an older number matches no row.
 #[derive(Debug, Clone, FromRow)]
@@ -59,7 +64,8 @@ impl Db {
         })
     }
 
-    /// Gives a claimed reply job up: it is kept with its reason, and its text shows that the reply failed.
+    /// Gives a claimed reply job up: it is kept with its reason, and its text shows that the reply failed. Twilio's error
+    /// 21610 says that the receiver opted out, which is remembered.
     ///
     /// # Errors
     /// When the database fails.
@@ -74,6 +80,17 @@ impl Db {
                 .execute(&mut *c)
                 .await?
                 .rows_affected();
+            if kept > 0 && code == Some(OPTED_OUT) {
+                sqlx::query(
+                    "INSERT INTO opt_outs (peer_number, own_number, created_at) \
+                     SELECT from_number, to_number, $2 FROM sms_logs WHERE id = $1 \
+                     ON CONFLICT (peer_number, own_number) DO NOTHING",
+                )
+                .bind(job.subject_id)
+                .bind(now)
+                .execute(&mut *c)
+                .await?;
+            }
             if kept > 0 {
                 sqlx::query("UPDATE sms_logs SET reply_status = 'failed', error_code = $2 WHERE id = $1")
                     .bind(job.subject_id)

@@ -43,6 +43,8 @@ pub mod reply_status {
     pub const DRAFT: &str = "draft";
     /// The text is not to be answered: a keyword, an inactive user, one who opted out, one of our own numbers.
     pub const IGNORED: &str = "ignored";
+    /// Not sent, because its receiver told us to stop meanwhile.
+    pub const CANCELED: &str = "canceled";
     /// Given up, or refused by Twilio.
     pub const FAILED: &str = "failed";
 }

@@ -55,7 +55,7 @@ macro_rules! read {
     ($db:expr, $fetch:ident, $text:expr $(, $value:expr)* $(,)?) => {
         match $db {
             $crate::db::Db::Sqlite { readers, .. } => sqlx::query_as($text)$(.bind($value))*.$fetch(readers).await,
-            $crate::db::Db::Postgres(pool) => sqlx::query_as($text)$(.bind($value))*.$fetch(pool).await,
+            $crate::db::Db::Postgres(pool) => $crate::db::in_time(sqlx::query_as($text)$(.bind($value))*.$fetch(pool)).await,
         }
         .map_err($crate::db::DbError::from)
     };
@@ -79,7 +79,7 @@ macro_rules! unit {
 macro_rules! in_transaction {
     ($pool:expr, |$c:ident| $body:block) => {{
         let pool = $pool.clone();
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn($crate::db::in_time(async move {
             let mut transaction = pool.begin().await?;
             let outcome = {
                 let $c = &mut *transaction;
@@ -95,12 +95,17 @@ macro_rules! in_transaction {
                     Err(error)
                 }
             }
-        });
+        }));
         task.await.unwrap_or_else(|_| Err($crate::db::DbError::stopped()))
     }};
 }
 pub(crate) use in_transaction;
 use {read, unit};
+
+/// Ends what a server that fell silent (or a lock) would hold for ever.
+pub(crate) async fn in_time<T, E: From<sqlx::Error>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    tokio::time::timeout(PATIENCE * 2, work).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
+}
 
 impl Db {
     /// Opens (SQLite: creates) the database at `path` and brings its tables up to date.
@@ -128,7 +133,7 @@ impl Db {
             .connect_with(options)
             .await
             .map_err(OpenError::open)?;
-        Ok(Self::Sqlite { readers, reader, writer: Writer::start(connection), _lock: Arc::new(lock) })
+        Ok(Self::Sqlite { readers, reader, writer: Writer::start(connection, write_options), _lock: Arc::new(lock) })
     }
 
     /// Connects to the PostgreSQL server at `url` and brings its tables up to date.

@@ -1,7 +1,7 @@
 //! A reply's way through the database. The reply job is written with the text and deleted with its answer, each time in
 //! one transaction: whoever deletes the job owns the answer.
 
-use super::jobs::{Job, REPLY};
+use super::jobs::Job;
 use super::messages::{NewMessage, TextDecision};
 use super::{Db, DbError, in_transaction, unit};
 use crate::clock::Micros;
@@ -115,6 +115,8 @@ const SETTLE_POSTGRES: &str = concat!(
 /// A new text with the end of its job's first lease.
 #[derive(Serialize)]
 struct AcceptRow {
+    #[serde(skip)]
+    kind: &'static str,
     #[serde(flatten)]
     new: NewMessage,
     #[serde(skip)]
@@ -145,15 +147,20 @@ struct SettleRow {
 }
 
 impl Db {
-    /// Writes a text and its reply job in one transaction. The job is claimed by the caller until `lease_until`. `None` when
+    /// Writes a text and its job of this `kind` in one transaction. The job is claimed by the caller until `lease_until`. `None` when
     /// the text was here before, or when its sender opted out: [`Db::message_by_sid`] then tells its answer.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn accept_message(&self, new: NewMessage, lease_until: Micros) -> Result<Option<Job>, DbError> {
+    pub async fn accept_message(
+        &self,
+        new: NewMessage,
+        kind: &'static str,
+        lease_until: Micros,
+    ) -> Result<Option<Job>, DbError> {
         let pool = match self {
             Self::Sqlite { writer, .. } => {
-                return writer.gather("text", accept_rows, AcceptRow { new, lease_until }).await;
+                return writer.gather("text", accept_rows, AcceptRow { kind, new, lease_until }).await;
             }
             Self::Postgres(pool) => pool,
         };
@@ -168,7 +175,7 @@ impl Db {
                 .bind(&new.text)
                 .bind(&new.media)
                 .bind(new.at)
-                .bind(REPLY)
+                .bind(kind)
                 .bind(lease_until)
                 .fetch_optional(&mut *c)
                 .await?)
@@ -274,7 +281,7 @@ fn accept_rows<'c>(
             new.into_iter().filter(|(_, _, status)| status.is_none()).map(|(id, sid, _)| (sid, id)).collect();
         let texts: Vec<Option<i64>> = rows.iter().map(|row| new.remove(&row.new.message_sid)).collect();
         let due = rows.iter().zip(&texts).filter_map(|(row, text)| {
-            Some(JobRow { kind: REPLY, subject_id: (*text)?, run_at: row.lease_until, at: row.new.at })
+            Some(JobRow { kind: row.kind, subject_id: (*text)?, run_at: row.lease_until, at: row.new.at })
         });
         let due: Vec<JobRow> = due.collect();
         if due.is_empty() {

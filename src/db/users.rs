@@ -171,7 +171,7 @@ impl Db {
             }
             Self::Postgres(pool) => {
                 let text = profile!("u.phone_number IN ($1, $2)");
-                sqlx::query_as(text).bind(caller).bind(called).fetch_all(pool).await?
+                super::in_time(sqlx::query_as(text).bind(caller).bind(called).fetch_all(pool)).await?
             }
         };
         Ok(profiles.into_iter().min_by_key(|profile| profile.phone_number.as_deref() != caller))

@@ -6,7 +6,8 @@
 
 use super::DbError;
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use std::any::Any;
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,9 +50,9 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the task that owns the writing connection.
-    pub(super) fn start(connection: SqliteConnection) -> Self {
+    pub(super) fn start(connection: SqliteConnection, options: SqliteConnectOptions) -> Self {
         let (orders, waiting) = mpsc::channel(QUEUE);
-        tokio::spawn(write(connection, waiting));
+        tokio::spawn(write(connection, options, waiting));
         Self { orders }
     }
 
@@ -111,7 +112,7 @@ pub(super) fn rows_of<I: Send + Sync + 'static, O: Send + 'static>(rows: ManyRow
     })
 }
 
-async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Order>) {
+async fn write(mut connection: SqliteConnection, options: SqliteConnectOptions, mut waiting: mpsc::Receiver<Order>) {
     let mut orders = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut orders, BATCH).await > 0 {
         let mut batch = Vec::with_capacity(orders.len());
@@ -126,7 +127,16 @@ async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Ord
                 Order::Close(done) => close = Some(done),
             }
         }
-        for (answer, result) in answers.into_iter().zip(run_batch(&mut connection, &batch).await) {
+        let results = run_batch(&mut connection, &batch).await;
+        // A full or failing disk makes SQLite undo the transaction by itself; sqlx then believes for ever that it is open.
+        let is_doubtful =
+            |result: &Result<Value, DbError>| matches!(result, Err(DbError::OutOfReach(_) | DbError::Failed(_)));
+        if results.iter().any(is_doubtful)
+            && let Ok(fresh) = options.connect().await
+        {
+            connection = fresh;
+        }
+        for (answer, result) in answers.into_iter().zip(results) {
             answer.send(result).ok();
         }
         if let Some(done) = close {
@@ -140,7 +150,7 @@ async fn write(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Ord
 async fn run_batch(connection: &mut SqliteConnection, batch: &[Work]) -> Vec<Result<Value, DbError>> {
     let outcome = match run_together(connection, batch).await {
         // One work failed and took the others with it: run them again, each in a savepoint of its own.
-        Err(_) if batch.len() > 1 => run_apart(connection, batch).await,
+        Err(error) if batch.len() > 1 && !matches!(error, DbError::OutOfReach(_)) => run_apart(connection, batch).await,
         other => other.map(|values| values.into_iter().map(Ok).collect()),
     };
     outcome.unwrap_or_else(|error| {

@@ -93,7 +93,7 @@ fn find(text: &str) -> Option<Decided> {
         let field = |name: &str| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         let verdict = verdict(field("decision")?)?;
         let reply_text = field("reply_text").or_else(|| field("reply"))?.as_str()?.trim();
-        answer::has_words(reply_text).then(|| Decided { verdict, reply_text: reply_text.to_owned() })
+        answer::has_words(reply_text).then(|| Decided { verdict, reply_text: reply_text.replace('\0', "") })
     })
 }
 

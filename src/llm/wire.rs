@@ -191,8 +191,10 @@ impl Raw {
         self.refused |= said.refusal.is_some_and(|refusal| !refusal.trim().is_empty());
         Ok(match said.content {
             None => String::new(),
-            Some(Content::Text(text)) => text,
-            Some(Content::Parts(parts)) => parts.into_iter().filter_map(|part| part.text).collect(),
+            Some(Content::Text(text)) => text.replace('\0', ""),
+            Some(Content::Parts(parts)) => {
+                parts.into_iter().filter_map(|part| part.text).collect::<String>().replace('\0', "")
+            }
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::clock::{Clock, Micros, SECOND, to_utc};
 use crate::conversation::party::{Directory, Person};
 use crate::conversation::service::AnswerError;
 use crate::db::conversations::Except;
-use crate::db::jobs::Job;
+use crate::db::jobs::{Job, REPLY};
 use crate::db::messages::{Message, TextDecision, reply_status};
 use crate::db::replies::Sent;
 use crate::db::{Db, DbError};
@@ -22,6 +22,8 @@ use tracing::{info, warn};
 pub const LEASE: Micros = 25 * SECOND;
 /// How often the holder renews its claim.
 const RENEWAL: Duration = Duration::from_secs(8);
+/// The longest time between two tries.
+const LONGEST_PAUSE: Micros = 600 * SECOND;
 /// How much our clock may be ahead of Twilio's.
 const CLOCKS_DIFFER: Micros = 60 * SECOND;
 /// A reply that could not be sent in this time is given up.
@@ -88,7 +90,10 @@ impl Replier {
                 match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
                     Ok(true) => return waiting.hand_over(reply),
                     Ok(false) => return,
-                    Err(error) => error.into(),
+                    Err(error) => {
+                        waiting.give_up();
+                        error.into()
+                    }
                 }
             }
             Ok(decision) => match self.held(&due.job, self.send_decided(&due, decision)).await {
@@ -120,7 +125,7 @@ impl Replier {
             (Some(reply), _) => self.send(&due, &reply).await,
             (None, _) => {
                 let decision = self.decide(&due).await?;
-                if due.person.auto_reply {
+                if job.kind == REPLY {
                     self.send_decided(&due, decision).await
                 } else {
                     let now = self.clock.now();
@@ -195,6 +200,10 @@ impl Replier {
     }
 
     async fn send(&self, due: &Due, reply: &str) -> Result<(), Setback> {
+        if self.db.is_opted_out(&due.from, &due.to).await? {
+            self.db.settle_message(self.clock.now(), &due.job, None, reply_status::CANCELED, None).await?;
+            return Ok(());
+        }
         let rest = self.rest()?;
         if !self.db.progress_message(self.clock.now(), &due.job, None, reply_status::SENDING).await? {
             return Ok(());
@@ -272,7 +281,7 @@ fn setback(error: RestError) -> Setback {
 /// failed together is not tried together; at least `after`.
 fn backoff(attempts: i64, after: Option<Duration>) -> Micros {
     let doubled = (2 * SECOND) << (attempts - 1).clamp(0, 9);
-    let base = doubled.min(600 * SECOND).max(after.map_or(0, crate::clock::micros));
+    let base = doubled.min(LONGEST_PAUSE).max(after.map_or(0, crate::clock::micros).min(LONGEST_PAUSE));
     // Without randomness they are tried together, which is no fault.
     let random = getrandom::u32().unwrap_or(0) >> 16;
     base + base / 4 * Micros::from(random) / Micros::from(u16::MAX)

@@ -9,14 +9,14 @@ use tokio::sync::oneshot;
 /// never both.
 pub struct Waiting {
     taken: Arc<AtomicBool>,
-    answer: oneshot::Sender<String>,
+    answer: oneshot::Sender<Option<String>>,
 }
 
 /// The webhook's own end of [`Waiting`]. Dropping it counts as having stopped to wait.
 pub struct Hearing {
     taken: Arc<AtomicBool>,
-    /// The reply.
-    pub answer: oneshot::Receiver<String>,
+    /// The reply; none when nobody knows whether it was stored.
+    pub answer: oneshot::Receiver<Option<String>>,
 }
 
 /// A webhook's wait for a reply.
@@ -35,7 +35,12 @@ impl Waiting {
     /// Gives the webhook its reply.
     pub fn hand_over(self, reply: String) {
         // A webhook that is gone by now gets the reply with its redelivery.
-        self.answer.send(reply).ok();
+        self.answer.send(Some(reply)).ok();
+    }
+
+    /// Tells the webhook that nobody knows whether its reply was stored.
+    pub fn give_up(self) {
+        self.answer.send(None).ok();
     }
 }
 

@@ -199,7 +199,7 @@ pub struct MessageProgress {
 impl Webhook for MessageProgress {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
         let reply_sid = sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?;
-        let (from, to) = (address(form, "From")?, address(form, "To")?);
+        let (from, to) = (form.text("From"), form.text("To"));
         let status = word(form, "MessageStatus").or_else(|| word(form, "SmsStatus"));
         let error_code = form.get("ErrorCode").and_then(|code| code.parse::<u32>().ok()).map(i64::from);
         Ok(Self { report: status.map(|status| ReplyReport { reply_sid, from, to, status, error_code }) })

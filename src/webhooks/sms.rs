@@ -2,11 +2,12 @@
 //! out as `<Message>` if it is there in time, else later through Twilio's REST API.
 
 use super::requests::IncomingText;
-use super::status::out_of_reach;
+use super::status::{before_twilio_gives_up, out_of_reach};
 use super::{Signed, Twiml};
 use crate::app::App;
 use crate::conversation::party::Party;
 use crate::db::DbError;
+use crate::db::jobs::{DRAFT, REPLY};
 use crate::db::messages::{NewMessage, reply_status};
 use crate::sms::keywords::{Keyword, is_yes, keyword};
 use crate::sms::reply::{Due, LEASE};
@@ -18,6 +19,7 @@ use poem::web::Data;
 use poem::{Result, handler};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot::error::RecvError;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
@@ -30,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[handler]
 pub async fn incoming(Signed(text): Signed<IncomingText>, app: Data<&Arc<App>>) -> Result<Twiml> {
     let deadline = Instant::now() + app.config.sms.reply_budget;
-    let reply = reply_to(&app, text, deadline).await.map_err(out_of_reach)?;
+    let reply = before_twilio_gives_up(reply_to(&app, text, deadline)).await.map_err(out_of_reach)?;
     Ok(Twiml(match reply {
         Some(reply) => twiml::message(&app.documents.message, &[reply]),
         None => app.documents.empty.render(&[]),
@@ -69,13 +71,18 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         }
         return Ok(None);
     }
+    if from.is_short_code() || (party.is_none() && app.db.is_opted_out(&text.from, &text.to).await?) {
+        app.db.log_message(new, None).await?;
+        info!(message.sid = text.message_sid, "Left a text unanswered: its sender is a machine or opted out");
+        return Ok(None);
+    }
     let Some(party) = party else {
         let refusal = app.phrases.of(&voices::languages()[0]).text_refused.clone();
         app.db.log_message(new, Some(refusal.clone())).await?;
         info!(message.sid = text.message_sid, "Refused the text of an unknown sender");
         return Ok(Some(refusal));
     };
-    if !party.person.is_active || from.is_short_code() {
+    if !party.person.is_active {
         app.db.log_message(new, None).await?;
         info!(message.sid = text.message_sid, user.id = party.person.user_id, "Left a text unanswered");
         return Ok(None);
@@ -83,11 +90,11 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     let now = new.at;
     if !party.person.auto_reply {
         // The worker decides and writes a draft.
-        app.db.accept_message(new, now).await?;
+        app.db.accept_message(new, DRAFT, now).await?;
         app.outbox.wake();
         return Ok(None);
     }
-    let Some(job) = app.db.accept_message(new, now + LEASE).await? else {
+    let Some(job) = app.db.accept_message(new, REPLY, now + LEASE).await? else {
         return stored_reply(app, &text.message_sid, deadline).await;
     };
     let due = Due {
@@ -102,15 +109,27 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     let (waiting, mut hearing) = waiting();
     let replier = app.outbox.replier().clone();
     app.outbox.spawn(async move { replier.answer(due, waiting).await });
-    if let Ok(reply) = tokio::time::timeout_at(deadline, &mut hearing.answer).await {
-        return Ok(reply.ok());
+    if let Ok(heard) = tokio::time::timeout_at(deadline, &mut hearing.answer).await {
+        return outcome(heard);
     }
     if hearing.stop() {
         debug!(message.sid = text.message_sid, "A reply will be sent later");
         return Ok(None);
     }
-    // It is being stored as this webhook's answer right now.
-    Ok(tokio::time::timeout(STORING, &mut hearing.answer).await.ok().and_then(Result::ok))
+    // It is being stored as this webhook's answer right now. If that is not known in time, the redelivery finds it out.
+    match tokio::time::timeout(STORING, &mut hearing.answer).await {
+        Ok(heard) => outcome(heard),
+        Err(_) => Err(DbError::stopped()),
+    }
+}
+
+/// What came of waiting for a reply: the reply; nothing, when it goes its own way; or nobody knows whether it was stored.
+fn outcome(heard: Result<Option<String>, RecvError>) -> Result<Option<String>, DbError> {
+    match heard {
+        Ok(Some(reply)) => Ok(Some(reply)),
+        Ok(None) => Err(DbError::stopped()),
+        Err(_) => Ok(None),
+    }
 }
 
 /// What a text that was here before was answered; while that is still open, this webhook waits like the first one.

@@ -9,6 +9,7 @@ use poem::http::{StatusCode, header};
 use poem::web::Data;
 use poem::{Error, Response, Result, handler};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::{debug, error};
 
 /// `POST /twilio/voice/status`
@@ -16,7 +17,7 @@ use tracing::{debug, error};
 pub async fn call(Signed(progress): Signed<CallProgress>, app: Data<&Arc<App>>) -> Result<StatusCode> {
     let event = progress.event(app.clock.now());
     debug!(call.sid = event.call_sid, call.status = event.status, "A call is {}", event.status);
-    app.db.record_call(None, event).await.map_err(out_of_reach)?;
+    before_twilio_gives_up(app.db.record_call(None, event)).await.map_err(out_of_reach)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -25,10 +26,18 @@ pub async fn call(Signed(progress): Signed<CallProgress>, app: Data<&Arc<App>>) 
 pub async fn message(Signed(progress): Signed<MessageProgress>, app: Data<&Arc<App>>) -> Result<StatusCode> {
     if let Some(report) = progress.report {
         let (reply_sid, status) = (report.reply_sid.clone(), report.status.clone());
-        let known = app.db.record_reply_status(report).await.map_err(out_of_reach)?;
+        let known = before_twilio_gives_up(app.db.record_reply_status(report)).await.map_err(out_of_reach)?;
         debug!(reply.sid = reply_sid, reply.status = status, known, "A reply is {status}");
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Twilio gives up after 15 seconds, and then it is as if nothing had been answered.
+const DEADLINE: Duration = Duration::from_secs(13);
+
+/// The outcome of `work`, or in time that there is none.
+pub(super) async fn before_twilio_gives_up<T>(work: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
+    tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(DbError::stopped()))
 }
 
 /// 503, so that Twilio's retry or fallback can act.

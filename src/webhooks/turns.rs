@@ -12,6 +12,8 @@ use crate::conversation::phrases::Phrases;
 use crate::conversation::service::AnswerError;
 use crate::conversation::speech::spoken;
 use crate::conversation::turns::{Outcome, Waited};
+use crate::db::DbError;
+use crate::db::calls::CallEvent;
 use crate::db::conversations::{Answer, Except, NewTurn};
 use crate::db::voice_answers::{VoiceAnswer, VoiceStep};
 use crate::llm::LlmError;
@@ -20,7 +22,7 @@ use crate::twilio::twiml::{say_and_gather, say_and_go};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 /// How often a turn that another process answers is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -52,23 +54,37 @@ pub(super) async fn take_turn(app: &Arc<App>, said: &SpeechTurn, step: &VoiceSte
         input_text: words.clone(),
         at: event.at,
     };
+    // In a task of its own: a claim whose webhook is dropped would leave a turn that nobody answers.
+    let task = tokio::spawn(claim_and_start(app.clone(), party.clone(), step.clone(), event, new).in_current_span());
+    let asked_at = app.clock.now();
+    match task.await.unwrap_or_else(|_| Err(DbError::stopped().into()))? {
+        Some(twiml) => Ok(twiml),
+        None => answer_in_time(app, &party.person, step, asked_at, deadline).await,
+    }
+}
+
+/// The answer that is there already, a goodbye's among them; else `None`, and the model is being asked.
+async fn claim_and_start(
+    app: Arc<App>,
+    party: Party,
+    step: VoiceStep,
+    event: CallEvent,
+    new: NewTurn,
+) -> Result<Option<String>, Trouble> {
+    let words = new.input_text.clone();
     // The call's row and the turn's are written in one go; only a claim that is new may ask the model.
     let (recorded, claimed) =
         tokio::join!(app.db.record_call(Some(party.person.user_id), event), app.db.claim_turn(new));
-    recorded?;
-    let Some(id) = claimed? else {
-        return match app.db.voice_answer(step).await? {
-            Some(stored) => Ok(stored.twiml),
-            None => answer_in_time(app, &party.person, step, app.clock.now(), deadline).await,
-        };
-    };
-    if app.phrases.of(party.person.language).is_goodbye(&words) {
-        return goodbye(app, &party.person, step, id).await;
+    let claimed = claimed?;
+    if let Err(cause) = recorded {
+        warn!(call.sid = step.call_sid, error = %cause, "The log of a call could not be brought up to date");
     }
-    let asked_at = app.clock.now();
-    let person = party.person.clone();
+    let Some(id) = claimed else { return Ok(app.db.voice_answer(&step).await?.map(|stored| stored.twiml)) };
+    if app.phrases.of(party.person.language).is_goodbye(&words) {
+        return goodbye(&app, &party.person, &step, id).await.map(Some);
+    }
     app.turns.start(&step.call_sid, step.turn, write_answer(app.clone(), party, step.clone(), id, words));
-    answer_in_time(app, &person, step, asked_at, deadline).await
+    Ok(None)
 }
 
 /// `POST /twilio/voice/turns/{n}/parts/{k}`: goes on waiting for the answer.
@@ -194,10 +210,12 @@ async fn goodbye(app: &App, person: &Person, step: &VoiceStep, id: i64) -> Resul
     let text = phrases.goodbye.clone();
     let twiml = say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&text), "");
     let answer = Answer { text, input_tokens: 0, output_tokens: 0, model: NO_MODEL.to_owned(), elapsed_ms: 0.0 };
+    // Kept first: whoever waits for this turn must not take the words for an answer after which the call goes on.
+    let kept = keep(app, person, step, twiml, false).await?;
     app.db.finish_turn(app.clock.now(), id, Some(answer), 0.0).await?;
     let (turn_ms, tokens_in, tokens_out) = (0, 0, 0);
     info!(call.sid = step.call_sid, turn = step.turn, turn_ms, tokens_in, tokens_out, "The caller said goodbye");
-    keep(app, person, step, twiml, false).await
+    Ok(kept)
 }
 
 /// Stores an answer before it is sent; if the step was answered meanwhile, that answer is the one.

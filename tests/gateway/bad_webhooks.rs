@@ -283,7 +283,7 @@ on_both_databases! {
             assert_eq!(post(&app, path, &too_much).await.status, 413, "{path}");
             let url = format!("{}{path}", app.base);
             let unsigned = app.http.post(&url).header("content-type", "application/x-www-form-urlencoded").body(huge.clone());
-            assert_eq!(unsigned.send().await.unwrap().status(), 413, "{path} unsigned");
+            assert_eq!(unsigned.send().await.unwrap().status(), 403, "{path}: what is not signed is not even read");
         }
         let said = app.call("CA3", CALLER, OURS).talks(1, &speech).await;
         assert!(said.say().starts_with("All is well. All is well."), "100 KB of speech are heard and answered");

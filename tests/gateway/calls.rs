@@ -165,6 +165,36 @@ on_both_databases! {
         assert!(again.hangs_up(), "its redelivery ends the call, too");
     }
 
+    async fn simultaneous_goodbyes_all_end_the_call(database) {
+        let app = TestApp::start(&database).await;
+        for n in 0..20 {
+            let sid = format!("CA{n}");
+            let call = app.call(&sid, CALLER, OURS);
+            let (one, two) = tokio::join!(call.says(1, "Goodbye"), call.says(1, "Goodbye"));
+            assert!(one.hangs_up() && two.hangs_up());
+        }
+    }
+
+    async fn a_turn_whose_client_leaves_at_any_moment_is_answered(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.always_says("Always.");
+        for n in 1..=12 {
+            let sid = format!("CA{n}");
+            let call = app.call(&sid, CALLER, OURS);
+            let moment = Duration::from_micros(300 * n);
+            tokio::time::timeout(moment, call.says(1, "Hello")).await.ok();
+            assert_eq!(call.talks(1, "Hello").await.say(), "Always.", "left after {moment:?}");
+        }
+    }
+
+    async fn the_length_of_a_call_counts_whichever_webhook_ended_it(database) {
+        let app = TestApp::start(&database).await;
+        let call = app.call(SID, CALLER, OURS);
+        call.webhook("/twilio/voice/turns/1", &[("CallStatus", "completed")]).await.voice();
+        call.is("completed", &[("CallDuration", "42")]).await;
+        assert_eq!(app.get("/history/1/calls").await[0]["duration_seconds"], 42);
+    }
+
     async fn pressed_keys_are_words_too(database) {
         let app = TestApp::start(&database).await;
         app.llm.says("You pressed five.");

@@ -184,6 +184,59 @@ on_both_databases! {
         assert_eq!(app.twilio.post_count(), 0);
     }
 
+    async fn a_late_reply_does_not_follow_a_stop(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        let gate = app.llm.decides("yes", "Too late.").waits();
+        app.text("SM1", CALLER, "Hello").await;
+        app.text("SM2", CALLER, "STOP").await;
+        gate.open();
+        app.until("/history/1/sms", |texts| texts[1]["reply_status"] == "canceled").await;
+        assert_eq!(app.twilio.post_count(), 0);
+    }
+
+    async fn a_receiver_who_turns_out_to_have_opted_out_is_not_answered_again(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        app.twilio.fails(400, 21610);
+        let gate = app.llm.decides("yes", "Nobody wants this.").waits();
+        app.text("SM1", CALLER, "Hello").await;
+        gate.open();
+        reply_is(&app, "failed").await;
+        assert!(app.text("SM2", CALLER, "And now?").await.messaging().is_empty());
+        assert_eq!(app.llm.request_count(), 1);
+    }
+
+    async fn machines_and_who_opted_out_get_no_refusal_either(database) {
+        let app = TestApp::start_with(&database, &[("UNKNOWN_CALLERS", "refuse")]).await;
+        app.text("SM1", CALLER, "STOP").await;
+        for (sid, from) in [("SM2", CALLER), ("SM3", "88888"), ("SM4", OURS)] {
+            assert!(app.text(sid, from, "Hello").await.messaging().is_empty(), "{from}");
+        }
+    }
+
+    async fn a_draft_stays_a_draft_whatever_is_preferred_later(database) {
+        let app = TestApp::start_with(&database, &[("MAX_RETRIES", "0")]).await;
+        let user = app.user("ann", CALLER).await;
+        let preferences = app.create(&format!("/preferences/?user_id={user}"), json!({ "auto_reply_enabled": false })).await;
+        app.llm.fails(500);
+        app.llm.decides("yes", "Only a draft.");
+        app.text("SM1", CALLER, "Hello").await;
+        app.llm.wait_for_requests(1).await;
+        let path = format!("/preferences/{}", preferences["id"]);
+        assert_eq!(app.api("PUT", &path, Some(json!({ "auto_reply_enabled": true }))).await.status, 200);
+        app.later(10);
+        reply_is(&app, "draft").await;
+        assert_eq!(app.twilio.post_count(), 0);
+    }
+
+    async fn characters_no_database_holds_do_no_harm_in_a_reply(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.decides("yes", "Nothing\u{0} here.");
+        assert_eq!(app.text("SM1", CALLER, "Hello").await.messaging().messages(), ["Nothing here."]);
+        app.llm.says("Or\u{0} there.");
+        assert_eq!(app.call("CA1", CALLER, OURS).talks(1, "Hello").await.say(), "Or there.");
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Or there.").await;
+    }
+
     async fn pictures_are_listed_in_the_history(database) {
         let app = TestApp::start(&database).await;
         app.llm.decides("yes", "Nice picture.");
