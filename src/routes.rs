@@ -11,7 +11,7 @@ use poem::{Endpoint, EndpointExt, Error, Request, Response, Result, Route, post}
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tracing::{Instrument, debug, error, info_span};
+use tracing::{Instrument, Level, debug, enabled, error, info_span};
 
 /// All URLs of the gateway.
 fn urls(app: &Arc<App>) -> Route {
@@ -69,7 +69,7 @@ impl Endpoint for Front {
         let id = self.request_id();
         let span = info_span!("request", request.id = id);
         let started = std::time::Instant::now();
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let told = enabled!(Level::DEBUG).then(|| format!("{} {}", request.method(), request.uri().path()));
         let is_page = matches!(request.uri().path().trim_end_matches('/'), "/docs" | "/redoc");
         let outcome = async {
             self.check_host(&request)?;
@@ -79,8 +79,10 @@ impl Endpoint for Front {
         };
         let mut response = outcome.instrument(span.clone()).await.unwrap_or_else(api::problem_response);
         let _in_span = span.enter();
-        let request_ms = started.elapsed().as_millis();
-        debug!(http.status = response.status().as_u16(), request_ms, "{method} {path} answered");
+        if let Some(told) = told {
+            let request_ms = started.elapsed().as_millis();
+            debug!(http.status = response.status().as_u16(), request_ms, "Answered {told}");
+        }
         self.set_headers(response.headers_mut(), &id, is_page);
         Ok(response)
     }

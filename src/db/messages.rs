@@ -204,63 +204,6 @@ impl Db {
         read!(self, fetch_optional, "SELECT * FROM sms_logs WHERE message_sid = $1", sid)
     }
 
-    /// Writes what Twilio reports of a reply that was sent by REST. Reports may come twice and in any order: one that is
-    /// behind what is known already changes nothing. One may even come before Twilio's answer to the request that sent the
-    /// reply; it is then known by its addresses, if only one reply is on its way between them. False when it is no reply of
-    /// ours.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn record_reply_status(&self, report: ReplyReport) -> Result<bool, DbError> {
-        unit!(self, [report], |c| {
-            // The status may change between reading and writing it; then it is read again.
-            for _ in 0..3 {
-                let found: Vec<(i64, String, Option<String>)> = sqlx::query_as(
-                    "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
-                     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
-                     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $2 AND to_number = $3",
-                )
-                .bind(&report.reply_sid)
-                .bind(&report.to)
-                .bind(&report.from)
-                .fetch_all(&mut *c)
-                .await?;
-                let by_sid = found.iter().find(|(_, _, sid)| sid.is_some());
-                let alone = found.first().filter(|_| found.len() == 1);
-                let Some((id, known, _)) = by_sid.or(alone) else { return Ok(false) };
-                if rank(&report.status) <= rank(known) {
-                    return Ok(true);
-                }
-                let changed = sqlx::query(
-                    "UPDATE sms_logs SET reply_sid = $2, reply_status = $3, error_code = COALESCE($4, error_code) \
-                     WHERE id = $1 AND reply_status = $5",
-                )
-                .bind(id)
-                .bind(&report.reply_sid)
-                .bind(&report.status)
-                .bind(report.error_code)
-                .bind(known)
-                .execute(&mut *c)
-                .await?
-                .rows_affected();
-                if changed > 0 {
-                    return Ok(true);
-                }
-            }
-            Ok(true)
-        })
-    }
-
-    /// Whether this is the sid of a reply we know.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn is_reply_known(&self, reply_sid: &str) -> Result<bool, DbError> {
-        let found: Option<(i32,)> =
-            read!(self, fetch_optional, "SELECT 1 FROM sms_logs WHERE reply_sid = $1", reply_sid)?;
-        Ok(found.is_some())
-    }
-
     /// Erases the texts and calls from before `before` that are nobody's: of strangers who were refused, and what was
     /// reported after their user was deleted.
     ///
@@ -291,32 +234,5 @@ impl Db {
             before,
             limit
         )
-    }
-}
-
-/// What Twilio reports of a reply.
-#[derive(Debug, Clone)]
-pub struct ReplyReport {
-    /// Its id.
-    pub reply_sid: String,
-    /// Who sent it: our address.
-    pub from: String,
-    /// Who gets it.
-    pub to: String,
-    /// Twilio's status.
-    pub status: String,
-    /// Twilio's error code when it failed.
-    pub error_code: Option<i64>,
-}
-
-/// How late a status is in a message's life. `read` is later than `delivered`; nothing follows the other ends.
-fn rank(status: &str) -> i64 {
-    match status {
-        "accepted" | "scheduled" | "queued" => 1,
-        reply_status::SENDING => 2,
-        "sent" => 3,
-        "delivered" | "partially_delivered" => 5,
-        "read" | "undelivered" | reply_status::FAILED | "canceled" => 6,
-        _ => 0,
     }
 }

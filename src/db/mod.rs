@@ -12,6 +12,7 @@ pub mod opt_outs;
 pub mod preferences;
 mod reader;
 pub mod replies;
+pub mod reply_reports;
 pub mod users;
 pub mod voice_answers;
 mod writer;

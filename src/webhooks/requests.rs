@@ -2,7 +2,7 @@
 
 use crate::clock::Micros;
 use crate::db::calls::CallEvent;
-use crate::db::messages::ReplyReport;
+use crate::db::reply_reports::ReplyReport;
 use crate::twilio::form::Form;
 use serde_json::json;
 use time::OffsetDateTime;
