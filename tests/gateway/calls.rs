@@ -305,6 +305,24 @@ async fn with_the_database_out_of_reach_a_call_gets_an_apology_and_a_text_503() 
     assert_eq!(call.talks(2, "And now?").await.say(), "Back again.");
 }
 
+#[tokio::test]
+async fn a_part_may_be_asked_of_another_gateway_on_the_same_database() {
+    let Some(database) = Database::postgres().await else { return };
+    let one = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.1")]).await;
+    let other = TestApp::start_with(&database, &[("OPENAI_BASE_URL", &one.llm.base_url())]).await;
+    let gate = one.llm.says("From the first.").waits();
+    let hold = one.call(SID, CALLER, OURS).says(1, "Tell me").await.redirect().unwrap();
+    let call = other.call(SID, CALLER, OURS);
+    let open = async {
+        one.llm.wait_for_requests(1).await;
+        gate.open();
+    };
+    let (heard, ()) = tokio::join!(call.webhook(&hold, &[]), open);
+    assert_eq!(heard.voice().say(), "From the first.");
+    assert_eq!(one.call(SID, CALLER, OURS).webhook(&hold, &[]).await.body, heard.body, "its redelivery hears the same");
+    assert_eq!(one.llm.request_count(), 1);
+}
+
 #[test]
 fn a_twiml_reader_is_strict_enough_to_trust() {
     let wrong = "<Response><Say voice=\"Polly.Nobody\">Hi</Say></Response>";

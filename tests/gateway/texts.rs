@@ -1,6 +1,6 @@
 //! Texts: decided and answered once, in time or later.
 
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use serde_json::{Value, json};
 
 async fn texts(app: &TestApp) -> Value {
@@ -315,4 +315,21 @@ on_both_databases! {
         // A text that is gone may come again: it is new then.
         assert_eq!(app.text("SM1", CALLER, "Hello").await.body, refusal.body);
     }
+}
+
+#[tokio::test]
+async fn a_redelivery_to_another_gateway_on_the_same_database_gets_the_same_answer() {
+    let Some(database) = Database::postgres().await else { return };
+    let one = TestApp::start(&database).await;
+    let other = TestApp::start_with(&database, &[("OPENAI_BASE_URL", &one.llm.base_url())]).await;
+    let gate = one.llm.decides("yes", "Only once.").waits();
+    let open = async {
+        one.llm.wait_for_requests(1).await;
+        gate.open();
+    };
+    let (first, again, ()) = tokio::join!(one.text("SM1", CALLER, "Hello"), other.text("SM1", CALLER, "Hello"), open);
+    let mut replies = first.messaging().messages();
+    replies.extend(again.messaging().messages());
+    assert_eq!(replies, ["Only once.", "Only once."]);
+    assert_eq!(one.llm.request_count(), 1);
 }
