@@ -210,3 +210,34 @@ async fn what_is_no_sound_http_1_request_is_refused_and_hung_up_on() {
     assert_eq!(fine.answer().await.0, 200, "a long head is none");
     assert_eq!(app.llm.request_count(), 0);
 }
+
+#[tokio::test]
+async fn an_upgraded_connection_passes_through_the_accept_loop() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let echo = poem::endpoint::make(|request: poem::Request| async move {
+        let upgrade = request.take_upgrade()?;
+        tokio::spawn(async move {
+            let (mut from, mut to) = tokio::io::split(upgrade.await.unwrap());
+            tokio::io::copy(&mut from, &mut to).await
+        });
+        let switching = poem::Response::builder().status(poem::http::StatusCode::SWITCHING_PROTOCOLS);
+        Ok::<_, poem::Error>(switching.header("connection", "upgrade").header("upgrade", "echo").finish())
+    });
+    let stop = tokio_util::sync::CancellationToken::new();
+    let server = tokio::spawn(switchboard::server::serve(listener, echo, stop.clone()));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n").await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    client.write_all(b"hello").await.unwrap();
+    let mut heard = [0; 5];
+    client.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"hello");
+    drop(client);
+    stop.cancel();
+    server.await.unwrap().unwrap();
+}
