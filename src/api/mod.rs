@@ -18,7 +18,7 @@ mod users;
 mod values;
 
 pub use paths::canonical_path;
-pub use problem::{Problem, problem_response};
+pub use problem::problem_response;
 
 use crate::app::App;
 use crate::config::Config;
@@ -27,6 +27,7 @@ use poem::error::MethodNotAllowedError;
 use poem::http::HeaderValue;
 use poem::{Endpoint, EndpointExt, IntoEndpoint, PathPattern, Response};
 use poem_openapi::{ContactObject, LicenseObject, OpenApiService, ServerObject, Tags};
+use problem::Problem;
 use std::sync::Arc;
 use tokio::time::timeout;
 

@@ -54,14 +54,6 @@ impl DatabaseUrl {
             _ => Err("must start with sqlite:// or postgresql://, such as sqlite://./switchboard.db".into()),
         }
     }
-
-    /// `sqlite` or `postgresql`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgresql",
-        }
-    }
 }
 
 fn sqlite(rest: &str) -> Result<PathBuf, String> {

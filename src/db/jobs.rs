@@ -64,7 +64,8 @@ impl Db {
         })
     }
 
-    /// Gives a claimed reply job up: it is kept with its reason, and its text shows that the reply failed. Twilio's error
+    /// Gives a claimed reply job up: it is kept with its reason, and its text shows that the reply failed, unless Twilio has
+    /// reported on it. Twilio's error
     /// 21610 says that the receiver opted out, which is remembered.
     ///
     /// # Errors
@@ -92,11 +93,13 @@ impl Db {
                 .await?;
             }
             if kept > 0 {
-                sqlx::query("UPDATE sms_logs SET reply_status = 'failed', error_code = $2 WHERE id = $1")
-                    .bind(job.subject_id)
-                    .bind(code)
-                    .execute(&mut *c)
-                    .await?;
+                sqlx::query(
+                    "UPDATE sms_logs SET reply_status = 'failed', error_code = $2 WHERE id = $1 AND reply_sid IS NULL",
+                )
+                .bind(job.subject_id)
+                .bind(code)
+                .execute(&mut *c)
+                .await?;
             }
             Ok(())
         })

@@ -66,13 +66,13 @@ impl Db {
         })
     }
 
-    /// Whether this is the sid of a reply we know.
+    /// Whether this is the sid of the reply to another text than `text_id`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn is_reply_known(&self, reply_sid: &str) -> Result<bool, DbError> {
-        let found: Option<(i32,)> =
-            read!(self, fetch_optional, "SELECT 1 FROM sms_logs WHERE reply_sid = $1", reply_sid)?;
+    pub async fn is_reply_to_another(&self, reply_sid: &str, text_id: i64) -> Result<bool, DbError> {
+        let text = "SELECT 1 FROM sms_logs WHERE reply_sid = $1 AND id <> $2 LIMIT 1";
+        let found: Option<(i32,)> = read!(self, fetch_optional, text, reply_sid, text_id)?;
         Ok(found.is_some())
     }
 }

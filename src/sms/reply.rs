@@ -120,9 +120,10 @@ impl Replier {
         let Some(due) = self.due(job.clone(), &message).await? else {
             return Ok(self.db.drop_job(job).await?);
         };
-        match (message.reply_text, message.reply_status.as_deref()) {
-            (Some(reply), Some(reply_status::SENDING)) => self.send_again(&due, &reply, message.send_started_at).await,
-            (Some(reply), _) => self.send(&due, &reply).await,
+        // Whether a send was begun decides, not the status, which a report may have changed since.
+        match (message.reply_text, message.send_started_at) {
+            (Some(reply), Some(started)) => self.send_again(&due, &reply, started).await,
+            (Some(reply), None) => self.send(&due, &reply).await,
             (None, _) => {
                 let decision = self.decide(&due).await?;
                 if job.kind == REPLY {
@@ -184,15 +185,15 @@ impl Replier {
     }
 
     /// Sends a reply whose last try ended without an answer: only if Twilio knows nothing of it.
-    async fn send_again(&self, due: &Due, reply: &str, started: Option<Micros>) -> Result<(), Setback> {
+    async fn send_again(&self, due: &Due, reply: &str, started: Micros) -> Result<(), Setback> {
         let rest = self.rest()?;
-        let since = started.unwrap_or(due.job.created_at);
+        let since = started - CLOCKS_DIFFER;
         // Twilio's filter knows days only.
         let day = to_utc(since).date().to_string();
         let found = rest.find_sent(&self.outgoing(due, reply), &day).await.map_err(setback)?;
         for sent in found {
-            let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since - CLOCKS_DIFFER));
-            if is_ours && !self.db.is_reply_known(&sent.sid).await? {
+            let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since));
+            if is_ours && !self.db.is_reply_to_another(&sent.sid, due.job.subject_id).await? {
                 return self.sent(due, sent.sid, &sent.status).await;
             }
         }

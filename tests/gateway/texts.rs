@@ -308,6 +308,23 @@ on_both_databases! {
         assert_eq!(texts(&app).await[0]["reply_status"], "delivered", "the answer does not take it back");
     }
 
+    async fn a_reply_that_was_reported_is_not_sent_again_though_twilios_answer_was_lost(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        app.twilio.accepts_but_drops_connection();
+        let gate = app.llm.decides("yes", "Once only.").waits();
+        app.text("SM1", CALLER, "Hello").await;
+        gate.open();
+        let sent = app.twilio.wait_for_sent(1).await;
+        reply_is(&app, "sending").await;
+        let report = [("MessageSid", sent[0].sid.as_str()), ("MessageStatus", "delivered"), ("From", OURS), ("To", CALLER)];
+        assert_eq!(app.webhook("/twilio/sms/status", &report).await.status, 204);
+        reply_is(&app, "delivered").await;
+        let looked_up = || app.twilio.lookup_count() > 0 || app.twilio.post_count() > 1;
+        crate::support::wait::until(|| { app.later(60); looked_up() }, || "no next try".to_owned()).await;
+        assert_eq!(app.twilio.post_count(), 1, "it was sent twice");
+        assert_eq!(reply_is(&app, "delivered").await["reply_text"], "Once only.");
+    }
+
     async fn the_texts_of_strangers_who_were_refused_are_erased_after_a_week(database) {
         let app = TestApp::start_with(&database, &[("UNKNOWN_CALLERS", "refuse")]).await;
         let refusal = app.text("SM1", CALLER, "Hello").await;
