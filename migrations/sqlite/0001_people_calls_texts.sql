@@ -20,11 +20,13 @@ CREATE TABLE user_preferences (
     conversation_timeout BIGINT NOT NULL,
     notifications_enabled BOOLEAN NOT NULL,
     forward_number TEXT,
+    voice_transport TEXT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
 
--- A call may be heard of first through a status callback, so its user may be filled in later.
+-- A call may be heard of first through a status callback, so its user may be filled in later. The language is the one
+-- spoken when it is no longer the user's own; the requests are a JSON list.
 CREATE TABLE call_logs (
     id INTEGER PRIMARY KEY,
     user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,
@@ -37,12 +39,35 @@ CREATE TABLE call_logs (
     duration_seconds BIGINT,
     started_at BIGINT NOT NULL,
     ended_at BIGINT,
+    language TEXT,
+    purpose TEXT,
+    answered_by TEXT,
+    relay_failures BIGINT NOT NULL DEFAULT 0,
+    summary TEXT,
+    requests TEXT,
     created_at BIGINT NOT NULL
 );
 CREATE INDEX call_logs_by_user ON call_logs (user_id, id);
 CREATE INDEX call_logs_open ON call_logs (created_at) WHERE ended_at IS NULL;
 
--- One turn: what was said and what was answered. An unanswered turn has no gpt_response.
+-- What a caller left after the beep. It may be heard of before its call is.
+CREATE TABLE voicemails (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,
+    call_sid TEXT NOT NULL,
+    recording_sid TEXT NOT NULL UNIQUE,
+    recording_url TEXT NOT NULL,
+    duration_seconds BIGINT,
+    transcript TEXT,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX voicemails_by_call ON voicemails (call_sid);
+CREATE INDEX voicemails_by_user ON voicemails (user_id);
+
+-- One turn: what was said and what was answered. An unanswered turn has no gpt_response. While an answer is written its
+-- sentences are here (a JSON list), and its lease, by the database's clock; a write under an older attempt than the row's
+-- matches no row. heard_text is what reached the person when it was not all; late says that an apology was heard instead.
+-- The action is what follows the answer: end_call or transfer.
 CREATE TABLE conversation_logs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     user_id BIGINT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -59,19 +84,28 @@ CREATE TABLE conversation_logs (
     model_used TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     answered_at BIGINT,
+    attempt BIGINT NOT NULL DEFAULT 1,
+    lease_until BIGINT,
+    sentences TEXT NOT NULL DEFAULT '[]',
+    heard_text TEXT,
+    late BOOLEAN NOT NULL DEFAULT FALSE,
+    action TEXT,
     UNIQUE (call_sid, turn)
 );
 CREATE INDEX conversation_logs_by_thread ON conversation_logs (user_id, peer, id);
 CREATE INDEX conversation_logs_by_user ON conversation_logs (user_id, id);
 CREATE INDEX conversation_logs_open ON conversation_logs (created_at) WHERE answered_at IS NULL AND NOT failed;
 
--- What Twilio was answered for a turn or a part of it, byte for byte, so that a redelivery hears the same.
+-- What Twilio was answered for a turn or a part of it, byte for byte, so that a redelivery hears the same; how many of the
+-- answer's sentences were told with it and before; and which filler was said, if one was.
 CREATE TABLE voice_answers (
     call_sid TEXT NOT NULL,
     turn BIGINT NOT NULL,
     part BIGINT NOT NULL,
     user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,
     silent BOOLEAN NOT NULL,
+    told BIGINT NOT NULL DEFAULT 0,
+    filler BIGINT,
     twiml TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (call_sid, turn, part)
@@ -128,3 +162,16 @@ CREATE TABLE jobs (
     created_at BIGINT NOT NULL
 );
 CREATE INDEX jobs_due ON jobs (run_at) WHERE gave_up_at IS NULL;
+
+-- What a request with an Idempotency-Key was answered, so that its repetition does nothing twice. Without a status it is
+-- still in flight.
+CREATE TABLE idempotency_keys (
+    route TEXT NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    status BIGINT,
+    body TEXT,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (route, idempotency_key)
+);
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
