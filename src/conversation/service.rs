@@ -1,13 +1,22 @@
-//! One `reply` for every way of talking: a spoken turn, and the REST API.
+//! What the model is asked and how, for every way of talking: a spoken turn, and the REST API.
 
 use super::party::Person;
 use super::thread;
 use crate::clock::Clock;
 use crate::db::conversations::{Answer, Except};
 use crate::db::{Db, DbError};
-use crate::llm::{Llm, LlmError, Prompt};
+use crate::llm::{Llm, LlmError, Message, Piece, Prompt, Role};
+use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What the model is told of an answer that it was interrupted in; the sentences that are said already come last in the
+/// conversation.
+const GO_ON: &str = "You were interrupted in the middle of your answer. Your last message is what you have said so far: go on \
+                     right after it, and repeat nothing of it.";
+/// What the model is told of an answer that the caller was not told in time.
+const LATE: &str = "Your last answer came too late: the caller did not hear it. If it still matters, begin with it, and say \
+                    that it is about the earlier question.";
 
 /// Answers what people say. Cheap to clone.
 #[derive(Clone)]
@@ -52,20 +61,14 @@ impl ConversationService {
         Self { db, llm, clock, system_prompt: system_prompt.map(Arc::from), timeout }
     }
 
-    /// The model's answer, with what was said before in mind. Stores nothing.
+    /// The model's whole answer, with what was said before in mind. Stores nothing.
     ///
     /// # Errors
     /// When the model gives no usable answer in time, or the history cannot be read.
-    pub async fn reply(&self, asked: Asked<'_>) -> Result<Answer, AnswerError> {
+    pub async fn answer(&self, asked: Asked<'_>) -> Result<Answer, AnswerError> {
         let started = Instant::now();
-        let earlier = self.db.thread(asked.person.user_id, asked.peer, asked.except).await?;
-        let messages = thread::messages(earlier, asked.text, self.clock.now(), asked.person.conversation_timeout);
-        let prompt = Prompt { system: self.instructions(&asked), messages };
-        let completion = if asked.on_call {
-            self.llm.complete_call(&prompt).await?
-        } else {
-            self.llm.complete(&prompt, self.timeout).await?
-        };
+        let prompt = self.prompt(asked, &[]).await?;
+        let completion = self.llm.complete(&prompt, self.timeout).await?;
         Ok(Answer {
             text: completion.text,
             input_tokens: completion.input_tokens.into(),
@@ -75,9 +78,38 @@ impl ConversationService {
         })
     }
 
+    /// The model's answer as it is written, after the sentences that were `said` already if it was interrupted before.
+    /// Nothing is asked before the first poll; dropping the stream ends the request.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub async fn speak(
+        &self,
+        asked: Asked<'_>,
+        said: &[String],
+    ) -> Result<BoxStream<'static, Result<Piece, LlmError>>, DbError> {
+        Ok(self.llm.stream(self.prompt(asked, said).await?))
+    }
+
     /// The operator's role for the model, or the built-in one.
     pub(crate) fn role(&self) -> &str {
         self.system_prompt.as_deref().unwrap_or("You are a helpful, friendly assistant.")
+    }
+
+    async fn prompt(&self, asked: Asked<'_>, said: &[String]) -> Result<Prompt, DbError> {
+        let earlier = self.db.thread(asked.person.user_id, asked.peer, asked.except).await?;
+        let thread = thread::thread(earlier, asked.text, self.clock.now(), asked.person.conversation_timeout);
+        let mut system = self.instructions(&asked);
+        let mut messages = thread.messages;
+        if thread.answer_was_late && asked.on_call {
+            system = format!("{system} {LATE}");
+        }
+        if !said.is_empty() {
+            system = format!("{system} {GO_ON}");
+            messages.push(Message { role: Role::Assistant, content: said.join(" ") });
+            messages.push(Message { role: Role::User, content: "(Please go on.)".to_owned() });
+        }
+        Ok(Prompt { system, messages })
     }
 
     fn instructions(&self, asked: &Asked<'_>) -> String {

@@ -10,6 +10,8 @@ pub struct Documents {
     pub incoming: Template,
     /// An answer inside the Gather that hears the next turn.
     pub answer: Template,
+    /// The sentences of an answer that are there so far, then a Redirect to ask for the next.
+    pub part: Template,
     /// A short wait while the answer is being written, then a Redirect to ask for it.
     pub hold: Template,
     /// Something went wrong; the call goes on.
@@ -112,6 +114,7 @@ impl Documents {
         Ok(Self {
             incoming: load(built_in!("incoming.xml"), GATHER, &["say", "action"])?,
             answer: load(built_in!("answer.xml"), GATHER, &["say", "action"])?,
+            part: load(built_in!("part.xml"), GO, &["say", "redirect"])?,
             hold: load(built_in!("hold.xml"), GO, &["redirect"])?,
             apology: load(built_in!("apology.xml"), GATHER, &["say", "action"])?,
             goodbye: load(built_in!("goodbye.xml"), GO, &["say"])?,
