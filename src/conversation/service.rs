@@ -5,7 +5,8 @@ use super::thread;
 use crate::clock::Clock;
 use crate::db::conversations::{Answer, Except};
 use crate::db::{Db, DbError};
-use crate::llm::{Llm, LlmError, Prompt};
+use crate::llm::{Completion, End, Llm, LlmError, Piece, Prompt};
+use futures_util::{Stream, StreamExt};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,9 +61,9 @@ impl ConversationService {
         let started = Instant::now();
         let earlier = self.db.thread(asked.person.user_id, asked.peer, asked.except).await?;
         let messages = thread::messages(earlier, asked.text, self.clock.now(), asked.person.conversation_timeout);
-        let prompt = Prompt { system: self.instructions(&asked), messages };
+        let prompt = Prompt { system: self.instructions(&asked), messages, ..Prompt::default() };
         let completion = if asked.on_call {
-            self.llm.complete_call(&prompt).await?
+            collected(self.llm.stream(prompt)).await?
         } else {
             self.llm.complete(&prompt, self.timeout).await?
         };
@@ -93,4 +94,19 @@ impl ConversationService {
             asked.person.language.name
         )
     }
+}
+
+/// A streamed answer as a whole.
+async fn collected(mut pieces: impl Stream<Item = Result<Piece, LlmError>> + Unpin) -> Result<Completion, LlmError> {
+    let mut text = String::new();
+    while let Some(piece) = pieces.next().await {
+        match piece? {
+            Piece::Text(more) => text.push_str(&more),
+            Piece::Tool(_) => {}
+            Piece::End(End { input_tokens, output_tokens, model, .. }) => {
+                return Ok(Completion { text: text.trim_end().to_owned(), input_tokens, output_tokens, model });
+            }
+        }
+    }
+    Err(LlmError::Unusable("it has no end"))
 }
