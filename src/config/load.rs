@@ -13,8 +13,8 @@ use tracing::level_filters::LevelFilter;
 use super::env::{Env, Read};
 use super::values::{self, boolean, choice, key, line, list, number, seconds};
 use super::{
-    Config, ConfigError, CorsOrigins, DatabaseUrl, LlmConfig, LogConfig, LogFormat, PublicUrl, SmsConfig, TwilioConfig,
-    UnknownCallers, VoiceConfig, Warning,
+    Config, ConfigError, CorsOrigins, DatabaseUrl, LlmConfig, LogConfig, LogFormat, PublicUrl, SmsConfig, SpeechConfig,
+    TtsFormat, TwilioConfig, UnknownCallers, VoiceConfig, Warning,
 };
 
 const DEFAULT_DATABASE: &str = "./switchboard.db";
@@ -90,6 +90,13 @@ fn llm(env: &mut Env) -> LlmConfig {
         max_tokens: env.or("OPENAI_MAX_TOKENS", 500, |text| number(text, 1..=1_000_000)),
         temperature: env.or("OPENAI_TEMPERATURE", 0.7, |text| number(text, 0.0..=2.0)),
         timeout: env.or("OPENAI_TIMEOUT", Duration::from_secs(20), |text| seconds(text, 600)),
+        speech: SpeechConfig {
+            tts_model: env.or("OPENAI_TTS_MODEL", "gpt-4o-mini-tts".to_owned(), line),
+            tts_format: env.or("OPENAI_TTS_FORMAT", TtsFormat::Mp3, |text| {
+                choice(text, &[("mp3", TtsFormat::Mp3), ("wav", TtsFormat::Wav)])
+            }),
+            transcribe_model: env.optional("OPENAI_TRANSCRIBE_MODEL", line),
+        },
         max_retries: env.or("MAX_RETRIES", 3, |text| number(text, 0..=10)),
         retry_delay: env.or("RETRY_DELAY", Duration::from_secs(1), |text| values::seconds_or_zero(text, 60)),
     }

@@ -109,10 +109,32 @@ pub struct LlmConfig {
     pub temperature: f32,
     /// How long a whole answer may take; on calls the longest gap between its pieces (`OPENAI_TIMEOUT`).
     pub timeout: Duration,
+    /// Spoken words, to and from text.
+    pub speech: SpeechConfig,
     /// How often a failed request is sent again, 0 to 10 times (`MAX_RETRIES`).
     pub max_retries: u32,
     /// The pause before the first repetition; each further one doubles it (`RETRY_DELAY`).
     pub retry_delay: Duration,
+}
+
+/// Text to speech and speech to text, through the same server's audio endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpeechConfig {
+    /// The model that speaks (`OPENAI_TTS_MODEL`).
+    pub tts_model: String,
+    /// What it is asked to answer in (`OPENAI_TTS_FORMAT`).
+    pub tts_format: TtsFormat,
+    /// The model that writes down what was said; `None`: nothing is transcribed (`OPENAI_TRANSCRIBE_MODEL`).
+    pub transcribe_model: Option<String>,
+}
+
+/// A kind of audio file that Twilio plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TtsFormat {
+    /// `audio/mpeg`: small.
+    Mp3,
+    /// `audio/wav`: several times as large, and less work for the server.
+    Wav,
 }
 
 impl LlmConfig {

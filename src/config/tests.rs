@@ -48,8 +48,14 @@ fn the_template_holds_the_defaults() {
     for (name, value) in template.iter().filter(|(_, value)| value.is_empty()) {
         let optional = name.ends_with("_FILE") || template.contains_key(&format!("{name}_FILE"));
         let optional = optional || lists.contains(&name.as_str());
-        let without_default =
-            ["OPENAI_BASE_URL", "PUBLIC_BASE_URL", "SYSTEM_PROMPT", "TWILIO_ACCOUNT_SID", "TWIML_TEMPLATES_DIR"];
+        let without_default = [
+            "OPENAI_BASE_URL",
+            "OPENAI_TRANSCRIBE_MODEL",
+            "PUBLIC_BASE_URL",
+            "SYSTEM_PROMPT",
+            "TWILIO_ACCOUNT_SID",
+            "TWIML_TEMPLATES_DIR",
+        ];
         assert!(optional || without_default.contains(&name.as_str()), "{name}={value} hides its default");
     }
 }
@@ -67,6 +73,9 @@ fn nothing_set_gives_the_documented_defaults() {
     assert_eq!((llm.model.as_str(), llm.max_tokens, llm.temperature), ("gpt-3.5-turbo", 500, 0.7));
     assert_eq!((llm.timeout, llm.max_retries), (Duration::from_secs(20), 3));
     assert_eq!(llm.retry_delay, Duration::from_secs(1));
+    let speech =
+        SpeechConfig { tts_model: "gpt-4o-mini-tts".to_owned(), tts_format: TtsFormat::Mp3, transcribe_model: None };
+    assert_eq!(llm.speech, speech);
     assert_eq!(config.request_timeout, Duration::from_secs(30));
     assert_eq!(config.cors_origins, CorsOrigins::Any);
     assert!(config.trusted_hosts.is_empty() && config.trusted_proxies.is_empty());
@@ -103,6 +112,9 @@ fn values_are_taken() {
         ("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1/"),
         ("OPENAI_TEMPERATURE", "2"),
         ("RETRY_DELAY", "0"),
+        ("OPENAI_TTS_MODEL", "tts-1"),
+        ("OPENAI_TTS_FORMAT", "WAV"),
+        ("OPENAI_TRANSCRIBE_MODEL", "whisper-1"),
         ("OPENAI_TIMEOUT", "1.5"),
         ("CORS_ORIGINS", r#"["https://a.example"]"#),
         ("TRUSTED_HOSTS", "A.example, [::1]"),
@@ -121,6 +133,12 @@ fn values_are_taken() {
     assert!(config.llm.is_configured() && config.host.is_loopback() && config.port == 0);
     assert_eq!(config.llm.base_url.as_deref(), Some("http://127.0.0.1:11434/v1"));
     assert_eq!((config.llm.timeout, config.llm.retry_delay), (Duration::from_millis(1500), Duration::ZERO));
+    let speech = SpeechConfig {
+        tts_model: "tts-1".to_owned(),
+        tts_format: TtsFormat::Wav,
+        transcribe_model: Some("whisper-1".to_owned()),
+    };
+    assert_eq!(config.llm.speech, speech);
     assert_eq!(config.trusted_hosts, ["a.example", "[::1]"]);
     assert!(config.trusted_proxies[0].contains(IpAddr::from([10, 1, 2, 3])));
     assert_eq!(config.twilio.auth_tokens.len(), 2);
@@ -165,6 +183,9 @@ fn every_bad_value_is_a_fault_that_names_its_variable() {
         ("OPENAI_MAX_TOKENS", &["0", "-1", "1.5"]),
         ("OPENAI_TEMPERATURE", &["-0.1", "2.1", "NaN", "warm"]),
         ("OPENAI_TIMEOUT", &["0", "-1", "601", "NaN", "inf", "1e400", "1e-12", "20s"]),
+        ("OPENAI_TTS_MODEL", &["a\nb"]),
+        ("OPENAI_TTS_FORMAT", &["opus"]),
+        ("OPENAI_TRANSCRIBE_MODEL", &["a\nb"]),
         ("MAX_RETRIES", &["11", "-1", "x"]),
         ("RETRY_DELAY", &["-1", "61", "NaN"]),
         ("REQUEST_TIMEOUT", &["0", "601"]),

@@ -5,7 +5,7 @@ use super::thread;
 use crate::clock::Clock;
 use crate::db::conversations::{Answer, Except};
 use crate::db::{Db, DbError};
-use crate::llm::{Llm, LlmError, Message, Piece, Prompt, Role};
+use crate::llm::{Llm, LlmError, Message, Piece, Prompt};
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -106,10 +106,10 @@ impl ConversationService {
         }
         if !said.is_empty() {
             system = format!("{system} {GO_ON}");
-            messages.push(Message { role: Role::Assistant, content: said.join(" ") });
-            messages.push(Message { role: Role::User, content: "(Please go on.)".to_owned() });
+            messages.push(Message::assistant(said.join(" ")));
+            messages.push(Message::user("(Please go on.)"));
         }
-        Ok(Prompt { system, messages })
+        Ok(Prompt { system, messages, tools: Vec::new() })
     }
 
     fn instructions(&self, asked: &Asked<'_>) -> String {

@@ -2,7 +2,7 @@
 
 use crate::clock::{Micros, SECOND};
 use crate::db::conversations::Exchange;
-use crate::llm::{Message, Role};
+use crate::llm::Message;
 
 /// A conversation as the model is told it.
 pub struct Thread {
@@ -27,23 +27,23 @@ pub fn thread(earlier: Vec<Exchange>, said: &str, now: Micros, timeout_seconds: 
     linked.reverse();
     let mut messages: Vec<Message> = Vec::with_capacity(2 * linked.len() + 1);
     for exchange in linked {
-        push(&mut messages, Role::User, exchange.said);
+        push(&mut messages, Message::user(exchange.said));
         if let Some(answer) = exchange.answer.filter(|answer| !answer.is_empty()) {
-            push(&mut messages, Role::Assistant, answer);
+            push(&mut messages, Message::assistant(answer));
         }
     }
-    push(&mut messages, Role::User, said.to_owned());
+    push(&mut messages, Message::user(said));
     Thread { messages, answer_was_late }
 }
 
 /// Many models insist that the sides take turns, so words that were never answered join the next ones.
-fn push(messages: &mut Vec<Message>, role: Role, content: String) {
+fn push(messages: &mut Vec<Message>, message: Message) {
     match messages.last_mut() {
-        Some(last) if last.role == role => {
+        Some(last) if last.role == message.role => {
             last.content.push('\n');
-            last.content.push_str(&content);
+            last.content.push_str(&message.content);
         }
-        _ => messages.push(Message { role, content }),
+        _ => messages.push(message),
     }
 }
 

@@ -167,6 +167,7 @@ impl TurnWriter {
             while let Some(piece) = next {
                 match piece {
                     Some(Ok(Piece::Text(text))) => complete.extend(cut.push(&text)),
+                    Some(Ok(Piece::Tool(_))) => {}
                     Some(Ok(Piece::End(over))) => end = Some(over),
                     Some(Err(cause)) => {
                         self.add(draft, complete, told).await?;
