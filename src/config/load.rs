@@ -13,8 +13,8 @@ use tracing::level_filters::LevelFilter;
 use super::env::{Env, Read};
 use super::values::{self, boolean, choice, key, line, list, number, seconds};
 use super::{
-    Config, ConfigError, CorsOrigins, DatabaseUrl, LlmConfig, LogConfig, LogFormat, PublicUrl, SmsConfig, SpeechSource, Transport,
-    TwilioConfig, UnknownCallers, VoiceConfig, VoiceTool, Warning,
+    Config, ConfigError, CorsOrigins, DatabaseUrl, LlmConfig, LogConfig, LogFormat, PublicUrl, SmsConfig, SpeechSource,
+    Transport, TwilioConfig, UnknownCallers, VoiceConfig, VoiceTool, Warning,
 };
 
 const DEFAULT_DATABASE: &str = "./switchboard.db";

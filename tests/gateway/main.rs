@@ -22,5 +22,6 @@ mod support;
 mod templates;
 mod texts;
 mod users;
+mod voices;
 mod web;
 mod whose;
