@@ -14,7 +14,7 @@ use crate::db::calls::CallEvent;
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, NewTurn, TurnClaim, TurnEnd};
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
-use crate::twilio::twiml::{say_and_gather, say_and_go};
+use crate::twilio::twiml::{Words, say_and_gather, say_and_go};
 use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{Instrument, info, warn};
@@ -133,7 +133,7 @@ async fn tell(
                 (say_and_gather(&app.documents.apology, how, apology, &action), None, Told::TooLate)
             } else if before.is_some_and(|before| before.filler.is_some()) {
                 // Two fillers without a pause between them would be a chatter.
-                (say_and_go(&app.documents.hold, how, &[], &go_on), None, Told::Nothing)
+                (say_and_go(&app.documents.hold, how, Words::Say(&[]), &go_on), None, Told::Nothing)
             } else {
                 let last = app.db.last_filler(&step.call_sid).await?;
                 let fillers = &phrases.one_moment;

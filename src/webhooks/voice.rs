@@ -10,7 +10,7 @@ use crate::db::DbError;
 use crate::db::voice_answers::VoiceStep;
 use crate::twilio::address::Address;
 use crate::twilio::twiml::{Speaking, say_and_gather, say_and_go};
-use crate::twilio::voices;
+use crate::twilio::voices::{self, Language, Voice};
 use poem::error::NotFoundError;
 use poem::web::{Data, Path};
 use poem::{Result, handler};
@@ -139,15 +139,18 @@ pub(super) fn next_turn(app: &App, step: &VoiceStep) -> String {
 
 /// How a person is spoken to.
 pub(super) fn manner<'a>(app: &'a App, person: &'a Person) -> (Speaking<'a>, &'a Phrases) {
-    let how =
-        Speaking { voice: person.voice.name, language: person.voice.language, recognition: person.language.locale };
-    (how, app.phrases.of(person.language))
+    (speaking(app, person.voice, person.language), app.phrases.of(person.language))
 }
 
 /// How somebody is spoken to of whom nothing is known.
-fn default_manner(app: &App) -> (Speaking<'static>, &Phrases) {
+fn default_manner(app: &App) -> (Speaking<'_>, &Phrases) {
     let language = &voices::languages()[0];
     let voice = voices::voice_for(voices::DEFAULT_VOICE, language);
-    let how = Speaking { voice: voice.name, language: voice.language, recognition: language.locale };
-    (how, app.phrases.of(language))
+    (speaking(app, voice, language), app.phrases.of(language))
+}
+
+fn speaking<'a>(app: &'a App, voice: Voice, language: &'static Language) -> Speaking<'a> {
+    let settings = &app.config.voice;
+    let speech_model = settings.speech_model.as_deref().unwrap_or_default();
+    Speaking { voice, recognition: language.locale, speech_model, hints: &settings.speech_hints }
 }

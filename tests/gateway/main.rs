@@ -23,5 +23,6 @@ mod support;
 mod templates;
 mod texts;
 mod users;
+mod voices;
 mod web;
 mod whose;
