@@ -173,7 +173,7 @@ pub(super) struct Sms {
     message_sid: Nullable<String>,
     /// `sms`, `whatsapp`, `rcs`, `messenger` or `api`.
     channel: String,
-    /// `inbound`.
+    /// `inbound`, or `outbound` for a text that answers none: its words are the reply.
     direction: String,
     /// The sender, as Twilio names it.
     from_number: Nullable<String>,

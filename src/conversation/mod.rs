@@ -1,12 +1,15 @@
 //! The conversation: whose it is, what the model is told, what it answers, and how that is spoken. Knows no HTTP and no TwiML.
 
+pub mod call;
 pub mod parts;
 pub mod party;
 pub mod phrases;
+pub mod reply;
 pub mod sentences;
 pub mod service;
 pub mod speech;
 pub mod thread;
+pub mod tools;
 pub mod turns;
 mod writer;
 

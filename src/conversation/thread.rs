@@ -27,7 +27,9 @@ pub fn thread(earlier: Vec<Exchange>, said: &str, now: Micros, timeout_seconds: 
     linked.reverse();
     let mut messages: Vec<Message> = Vec::with_capacity(2 * linked.len() + 1);
     for exchange in linked {
-        push(&mut messages, Message::user(exchange.said));
+        if !exchange.said.is_empty() {
+            push(&mut messages, Message::user(exchange.said));
+        }
         if let Some(answer) = exchange.answer.filter(|answer| !answer.is_empty()) {
             push(&mut messages, Message::assistant(answer));
         }

@@ -3,12 +3,14 @@
 //! where both meet. A turn whose process died is taken over and goes on after the sentences that are there.
 
 use super::ConversationService;
-use super::party::Party;
-use super::writer::{Expected, TurnWriter, Written};
+use super::call::OnCall;
+use super::reply::After;
+use super::writer::{Expected, Tell, TurnWriter, Written};
 use crate::clock::{Clock, Micros};
 use crate::db::news::News;
 use crate::db::turns::{NewTurn, Turn, TurnClaim};
 use crate::db::{Db, DbError};
+use crate::twilio::voices::{self, Language};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +35,8 @@ pub struct Progress {
     pub sentences: Arc<[String]>,
     /// What became of it, once it is over.
     pub ending: Option<Ending>,
+    /// The language the call goes on in, when it was switched.
+    pub language: Option<&'static Language>,
     /// When it was said.
     pub asked_at: Micros,
 }
@@ -40,8 +44,8 @@ pub struct Progress {
 /// What became of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The answer is complete.
-    Whole,
+    /// The answer is complete, and this follows.
+    Whole(After),
     /// The model failed; there may be some sentences all the same.
     Failed,
 }
@@ -76,29 +80,23 @@ impl Turns {
     }
 
     /// Answers a claimed turn in a task of its own: a webhook that is dropped does not stop it.
-    pub fn start(&self, claim: TurnClaim, party: Party, new: NewTurn) {
-        self.write(
-            claim,
-            party,
-            new.call_sid,
-            new.turn,
-            Expected { words: new.input_text, said: Vec::new(), at: new.at },
-        );
+        pub fn start(&self, claim: TurnClaim, call: OnCall, new: NewTurn) {
+        self.write(claim, call, new.turn, Expected { words: new.input_text, said: Vec::new(), at: new.at });
     }
 
-    /// How far the turn of a call is, once there are more than `told` sentences or it is over, at the latest at `deadline`;
+    /// How far a turn of a call is, once there are more than `told` sentences or it is over, at the latest at `deadline`;
     /// `None` when there is no such turn. A turn that nobody answers any more is taken over.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn wait(
         &self,
-        (call_sid, turn): (&str, i64),
-        party: &Party,
+        call: &OnCall,
+        turn: i64,
         told: usize,
         deadline: Instant,
     ) -> Result<Option<Progress>, DbError> {
-        let mut news = None;
+        let (call_sid, mut news) = (call.call_sid.as_str(), None);
         loop {
             let flight = self.flights().get(&(call_sid.to_owned(), turn)).cloned();
             if let Some(flight) = flight {
@@ -114,7 +112,8 @@ impl Turns {
                 && let Some(claim) = self.0.db.take_turn_over(row.id).await?
             {
                 let expected = Expected { words: row.input_text, said: row.sentences, at: row.created_at };
-                self.write(claim, party.clone(), call_sid.to_owned(), turn, expected);
+                let call = call.clone().in_language(row.language.as_deref());
+                self.write(claim, OnCall { purpose: row.purpose, ..call }, turn, expected);
                 continue;
             }
             if Instant::now() >= deadline {
@@ -146,21 +145,21 @@ impl Turns {
         self.0.tasks.wait().await;
     }
 
-    fn write(&self, claim: TurnClaim, party: Party, call_sid: String, turn: i64, expected: Expected) {
-        let key = (call_sid, turn);
-        let begun = Progress { sentences: expected.said.clone().into(), ending: None, asked_at: expected.at };
+    fn write(&self, claim: TurnClaim, call: OnCall, turn: i64, expected: Expected) {
+        let key = (call.call_sid.clone(), turn);
+        let said = expected.said.clone().into();
+        let begun = Progress { sentences: said, ending: None, language: None, asked_at: expected.at };
         let (progress, flight) = watch::channel(begun);
         let hung_up = CancellationToken::new();
         self.flights().insert(key.clone(), Flight { progress: flight, hung_up: hung_up.clone() });
-        let landing = Landing { turns: self.clone(), key: key.clone() };
+        let landing = Landing { turns: self.clone(), key };
         let (db, clock, service) = (self.0.db.clone(), self.0.clock.clone(), self.0.service.clone());
-        let writer = TurnWriter { db, clock, service, claim, party, call_sid: key.0, turn, hung_up };
+        let writer = TurnWriter { db, clock, service, claim, call: Arc::new(call), turn, hung_up };
         let task = async move {
             // Taken off when the task ends in any way; who waits holds a receiver of their own.
             let _landing = landing;
-            let told = |sentences: &[String]| progress.send_modify(|now| now.sentences = sentences.into());
-            let ending = match writer.write(expected, told).await {
-                Written::Whole => Some(Ending::Whole),
+            let ending = match writer.write(expected, &progress).await {
+                Written::Whole(after) => Some(Ending::Whole(after)),
                 Written::Failed => Some(Ending::Failed),
                 // Whoever took it over answers it; who waits here looks there.
                 Written::TakenOver => None,
@@ -172,6 +171,16 @@ impl Turns {
 
     fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
         self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tell for &watch::Sender<Progress> {
+    fn more(&self, sentences: &[String]) {
+        self.send_modify(|now| now.sentences = sentences.into());
+    }
+
+    fn switched(&self, language: &'static Language) {
+        self.send_modify(|now| now.language = Some(language));
     }
 }
 
@@ -188,8 +197,9 @@ impl Flight {
 }
 
 fn progress_of(row: Turn) -> Progress {
-    let ending = row.ended.then_some(if row.failed { Ending::Failed } else { Ending::Whole });
-    Progress { sentences: row.sentences.into(), ending, asked_at: row.created_at }
+    let ending = if row.failed { Ending::Failed } else { Ending::Whole(After::of(row.action.as_deref())) };
+    let language = row.language.as_deref().and_then(voices::language);
+    Progress { sentences: row.sentences.into(), ending: row.ended.then_some(ending), language, asked_at: row.created_at }
 }
 
 struct Landing {

@@ -1,15 +1,18 @@
-//! Writes the answer of one spoken turn: from the model's pieces to sentences, each stored as it is complete.
+//! Writes the answer of one spoken turn: from the model's words to sentences, each stored as it is complete.
 
-use super::party::Party;
+use super::ConversationService;
+use super::call::OnCall;
+use super::reply::{After, Cost, Said};
 use super::sentences::Sentences;
-use super::{Asked, ConversationService};
 use crate::clock::{Clock, Micros};
-use crate::db::conversations::{Answer, Except};
+use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, RENEWAL, TurnClaim, TurnEnd};
 use crate::db::{Db, DbError};
-use crate::llm::{End, LlmError, Piece};
+use crate::llm::LlmError;
 use crate::telemetry::SLOW_MS;
-use futures_util::{FutureExt, StreamExt};
+use crate::twilio::voices::Language;
+use futures_util::FutureExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,24 +22,32 @@ use tracing::{error, info, warn};
 const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 
 /// What an answer starts from.
-pub struct Expected {
+pub(super) struct Expected {
     /// What was said.
-    pub words: String,
+    pub(super) words: String,
     /// The sentences of the answer that are there already.
-    pub said: Vec<String>,
+    pub(super) said: Vec<String>,
     /// When it was said.
-    pub at: Micros,
+    pub(super) at: Micros,
 }
 
 /// What became of writing an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
-    /// It is complete.
-    Whole,
+pub(super) enum Written {
+    /// It is complete, and this follows.
+    Whole(After),
     /// The model failed, or nobody listens any more.
     Failed,
     /// Another process answers the turn now.
     TakenOver,
+}
+
+/// Who is told while an answer is written.
+pub(super) trait Tell {
+    /// These are all the sentences so far.
+    fn more(&self, sentences: &[String]);
+    /// The answer goes on in this language.
+    fn switched(&self, language: &'static Language);
 }
 
 /// Who answers which turn.
@@ -45,8 +56,7 @@ pub(super) struct TurnWriter {
     pub(super) clock: Clock,
     pub(super) service: ConversationService,
     pub(super) claim: TurnClaim,
-    pub(super) party: Party,
-    pub(super) call_sid: String,
+    pub(super) call: Arc<OnCall>,
     pub(super) turn: i64,
     pub(super) hung_up: CancellationToken,
 }
@@ -69,17 +79,16 @@ struct Draft {
     sentences: Vec<String>,
     /// Sentences of an earlier try, which a model that is told to go on may repeat.
     repeatable: usize,
-    input_tokens: i64,
-    output_tokens: i64,
-    model: String,
+    after: After,
+    cost: Cost,
 }
 
 impl TurnWriter {
-    /// Writes the whole answer; `told` is called with the sentences whenever more of them are stored.
-    pub(super) async fn write(self, expected: Expected, told: impl Fn(&[String])) -> Written {
+    /// Writes the whole answer. Whoever waits is `told` of the sentences that are stored, and of a new language.
+    pub(super) async fn write(self, expected: Expected, told: impl Tell) -> Written {
         let started = Instant::now();
-        let mut draft =
-            Draft { sentences: expected.said, repeatable: 0, input_tokens: 0, output_tokens: 0, model: String::new() };
+        let (sentences, after, cost) = (expected.said, After::Listen, Cost::default());
+        let mut draft = Draft { sentences, repeatable: 0, after, cost };
         let outcome = tokio::select! {
             outcome = timeout(LONGEST_ANSWER, self.answer(&expected.words, &mut draft, &told)) => {
                 outcome.unwrap_or(Err(Break::Model(LlmError::Timeout)))
@@ -87,14 +96,14 @@ impl TurnWriter {
             () = self.hung_up.cancelled() => Ok(()),
         };
         let turn_ms = (started.elapsed().as_secs_f64() * 1000.0).round();
-        let (call_sid, turn) = (&self.call_sid, self.turn);
+        let (call_sid, turn) = (&self.call.call_sid, self.turn);
         let failed = match &outcome {
             Ok(()) if self.hung_up.is_cancelled() => {
                 info!(call.sid = call_sid, turn, turn_ms, "The caller hung up during turn {turn}");
                 draft.sentences.is_empty()
             }
             Ok(()) => {
-                let (tokens_in, tokens_out) = (draft.input_tokens, draft.output_tokens);
+                let Cost { input_tokens: tokens_in, output_tokens: tokens_out, .. } = draft.cost;
                 info!(
                     call.sid = call_sid,
                     turn, turn_ms, tokens_in, tokens_out, "Answered turn {turn} in {turn_ms} ms"
@@ -118,19 +127,23 @@ impl TurnWriter {
     }
 
     async fn end(&self, draft: Draft, failed: bool, elapsed_ms: f64) -> Written {
-        let (call_sid, turn) = (&self.call_sid, self.turn);
-        let answer = (!draft.sentences.is_empty()).then(|| Answer {
-            text: draft.sentences.join(" "),
-            input_tokens: draft.input_tokens,
-            output_tokens: draft.output_tokens,
-            model: draft.model,
+        let (call_sid, turn) = (&self.call.call_sid, self.turn);
+        let Draft { sentences, after, cost, .. } = draft;
+        // An answer may be nothing but the end of the call.
+        let is_answer = !sentences.is_empty() || (!failed && after != After::Listen);
+        let answer = is_answer.then(|| Answer {
+            text: sentences.join(" "),
+            input_tokens: cost.input_tokens,
+            output_tokens: cost.output_tokens,
+            model: cost.model,
             elapsed_ms,
         });
-        let end = TurnEnd { answer, failed, action: None, heard: Heard::AsTold, elapsed_ms };
+        let failed = failed || !is_answer;
+        let end = TurnEnd { answer, failed, action: after.stored(), heard: Heard::AsTold, elapsed_ms };
         match self.db.end_turn(self.clock.now(), self.claim, end).await {
             Ok(false) => Written::TakenOver,
             Ok(true) if failed => Written::Failed,
-            Ok(true) => Written::Whole,
+            Ok(true) => Written::Whole(after),
             Err(cause) => {
                 error!(call.sid = call_sid, turn, error = %cause, "The end of turn {turn} could not be stored");
                 Written::Failed
@@ -139,62 +152,69 @@ impl TurnWriter {
     }
 
     /// The answer as the model gives it. One that breaks off after some sentences is asked for once more, from there on.
-    async fn answer(&self, words: &str, draft: &mut Draft, told: &impl Fn(&[String])) -> Result<(), Break> {
+    async fn answer(&self, words: &str, draft: &mut Draft, told: &impl Tell) -> Result<(), Break> {
         match self.listen(words, draft, told).await {
             Err(Break::Model(cause)) if !draft.sentences.is_empty() => {
-                warn!(call.sid = self.call_sid, turn = self.turn, error = %cause, "An answer broke off and is asked for again");
+                let call_sid = &self.call.call_sid;
+                warn!(call.sid = call_sid, turn = self.turn, error = %cause, "An answer broke off and is asked for again");
                 self.listen(words, draft, told).await
             }
             other => other,
         }
     }
 
-    async fn listen(&self, words: &str, draft: &mut Draft, told: &impl Fn(&[String])) -> Result<(), Break> {
+    async fn listen(&self, words: &str, draft: &mut Draft, told: &impl Tell) -> Result<(), Break> {
         draft.repeatable = draft.sentences.len();
-        let person = &self.party.person;
-        let except = Except::Turn(self.claim.id);
-        let asked = Asked { person, peer: &self.party.peer, text: words, except, on_call: true };
-        let mut pieces = self.service.speak(asked, &draft.sentences).await?;
-        let mut cut = Sentences::new(person.language);
+        let before = draft.cost.clone();
+        let mut reply = self.service.speak(&self.call, self.claim.id, words, &draft.sentences).await?;
+        let mut cut = Sentences::new(self.call.person().language);
         loop {
-            let Ok(piece) = timeout(RENEWAL, pieces.next()).await else {
+            let Ok(said) = timeout(RENEWAL, reply.next()).await else {
                 if self.db.progress_turn(self.claim, None).await? { continue } else { return Err(Break::TakenOver) }
             };
-            let mut next = Some(piece);
-            let mut complete = Vec::new();
-            let mut end = None;
+            let mut next = Some(said);
+            let (mut complete, mut end) = (Vec::new(), None);
             // All that is there already is taken together: one write serves it.
-            while let Some(piece) = next {
-                match piece {
-                    Some(Ok(Piece::Text(text))) => complete.extend(cut.push(&text)),
-                    Some(Ok(Piece::Tool(_))) => {}
-                    Some(Ok(Piece::End(over))) => end = Some(over),
-                    Some(Err(cause)) => {
-                        self.add(draft, complete, told).await?;
-                        return Err(Break::Model(cause));
+            while let Some(said) = next.take() {
+                match said {
+                    Ok(Said::Words(text)) => complete.extend(cut.push(&text)),
+                    Ok(Said::Switched(language)) => {
+                        complete.extend(cut.finish());
+                        cut = Sentences::new(language);
+                        told.switched(language);
                     }
-                    None => return Ok(()),
+                    Ok(Said::End { after, whole }) => {
+                        let rest = cut.finish();
+                        // Of an answer that was cut the last sentence is broken, but better than nothing.
+                        if whole || (complete.is_empty() && draft.sentences.is_empty()) {
+                            complete.extend(rest);
+                        }
+                        end = Some(Ok(after));
+                    }
+                    Err(cause) => end = Some(Err(cause)),
                 }
-                next = if end.is_some() { None } else { pieces.next().now_or_never() };
-            }
-            if end.is_some() {
-                complete.extend(cut.finish());
+                if end.is_none() {
+                    next = reply.next().now_or_never();
+                }
             }
             self.add(draft, complete, told).await?;
-            if let Some(end) = end {
-                draft.count(end);
-                return Ok(());
+            draft.cost = before.plus(reply.cost());
+            match end {
+                None => {}
+                Some(Ok(after)) => {
+                    draft.after = after;
+                    return Ok(());
+                }
+                Some(Err(cause)) => return Err(Break::Model(cause)),
             }
         }
     }
 
     /// Stores sentences, then tells of them.
-    async fn add(&self, draft: &mut Draft, complete: Vec<String>, told: &impl Fn(&[String])) -> Result<(), Break> {
+    async fn add(&self, draft: &mut Draft, complete: Vec<String>, told: &impl Tell) -> Result<(), Break> {
         let before = draft.sentences.len();
         for sentence in complete {
-            let is_repeated = draft.sentences.len() == before
-                && before == draft.repeatable
-                && draft.sentences[..draft.repeatable].contains(&sentence);
+            let is_repeated = draft.sentences.len() == draft.repeatable && draft.sentences.contains(&sentence);
             if !is_repeated {
                 draft.sentences.push(sentence);
             }
@@ -205,15 +225,7 @@ impl TurnWriter {
         if !self.db.progress_turn(self.claim, Some(&draft.sentences)).await? {
             return Err(Break::TakenOver);
         }
-        told(&draft.sentences);
+        told.more(&draft.sentences);
         Ok(())
-    }
-}
-
-impl Draft {
-    fn count(&mut self, end: End) {
-        self.input_tokens += i64::from(end.input_tokens);
-        self.output_tokens += i64::from(end.output_tokens);
-        self.model = end.model;
     }
 }

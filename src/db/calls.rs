@@ -166,6 +166,29 @@ impl Db {
         }
     }
 
+    /// The call goes on in the language with this tag.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn switch_call(&self, call_sid: &str, language: &'static str) -> Result<(), DbError> {
+        let call_sid = call_sid.to_owned();
+        unit!(self, [call_sid], |c| {
+            let query = sqlx::query("UPDATE call_logs SET language = $2 WHERE call_sid = $1");
+            query.bind(&call_sid).bind(language).execute(&mut *c).await?;
+            Ok(())
+        })
+    }
+
+    /// The tag of the language a call goes on in, when it was switched.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn call_language(&self, call_sid: &str) -> Result<Option<String>, DbError> {
+        let text = "SELECT language FROM call_logs WHERE call_sid = $1";
+        let found: Option<(Option<String>,)> = read!(self, fetch_optional, text, call_sid)?;
+        Ok(found.and_then(|(language,)| language))
+    }
+
     /// Closes the calls first heard of before `before` whose end was never reported; answers how many.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod messages;
 pub mod news;
 pub mod opt_outs;
+pub mod outbound;
 pub mod preferences;
 mod reader;
 pub mod replies;

@@ -41,6 +41,18 @@ pub struct TurnClaim {
     pub attempt: i64,
 }
 
+/// A turn that was claimed, and what is known of its call.
+#[derive(Debug, Clone, FromRow)]
+pub struct NewClaim {
+    /// The claim.
+    #[sqlx(flatten)]
+    pub claim: TurnClaim,
+    /// The tag of the language that is spoken, when it is no longer the user's own.
+    pub language: Option<String>,
+    /// Why we called, when we did.
+    pub purpose: Option<String>,
+}
+
 /// Where a turn is.
 #[derive(Debug, Clone)]
 pub struct Turn {
@@ -58,6 +70,10 @@ pub struct Turn {
     pub action: Option<String>,
     /// Whether a process is answering it.
     pub leased: bool,
+    /// See [`NewClaim::language`].
+    pub language: Option<String>,
+    /// See [`NewClaim::purpose`].
+    pub purpose: Option<String>,
     /// When it was said.
     pub created_at: Micros,
 }
@@ -106,7 +122,9 @@ macro_rules! claim {
              VALUES ($1, $2, 'voice', $3, $4, $5, FALSE, 0, 0, 0, '', $6, 1, ",
             $now!(),
             " + $7) \
-             ON CONFLICT (call_sid, turn) DO NOTHING RETURNING id, attempt"
+             ON CONFLICT (call_sid, turn) DO NOTHING RETURNING id, attempt, \
+             (SELECT language FROM call_logs WHERE call_sid = $3) AS language, \
+             (SELECT purpose FROM call_logs WHERE call_sid = $3) AS purpose"
         )
     };
 }
@@ -135,11 +153,10 @@ macro_rules! take_over {
 macro_rules! turn {
     ($now:ident) => {
         concat!(
-            "SELECT id, input_text, sentences, answered_at IS NOT NULL AS answered, failed, action, \
-             COALESCE(lease_until, 0) >= ",
-            $now!(),
-            " AS leased, created_at \
-             FROM conversation_logs WHERE call_sid = $1 AND turn = $2"
+                        "SELECT turn.id, input_text, sentences, answered_at IS NOT NULL AS answered, failed, action, \
+             COALESCE(lease_until, 0) >= ", $now!(), " AS leased, language, purpose, turn.created_at \
+             FROM conversation_logs AS turn LEFT JOIN call_logs ON call_logs.call_sid = turn.call_sid \
+             WHERE turn.call_sid = $1 AND turn.turn = $2"
         )
     };
 }
@@ -154,6 +171,8 @@ struct TurnRow {
     failed: bool,
     action: Option<String>,
     leased: bool,
+    language: Option<String>,
+    purpose: Option<String>,
     created_at: Micros,
 }
 
@@ -162,7 +181,7 @@ impl Db {
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn claim_turn(&self, new: NewTurn) -> Result<Option<TurnClaim>, DbError> {
+    pub async fn claim_turn(&self, new: NewTurn) -> Result<Option<NewClaim>, DbError> {
         let text = self.text(claim!(sqlite_now), claim!(postgres_now));
         unit!(self, [new], |c| {
             Ok(sqlx::query_as(text)
@@ -262,6 +281,8 @@ impl Db {
             failed: row.failed,
             action: row.action,
             leased: row.leased,
+            language: row.language,
+            purpose: row.purpose,
             created_at: row.created_at,
         }))
     }

@@ -1,6 +1,6 @@
 //! An answer told in parts, while the model still writes it.
 
-use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
