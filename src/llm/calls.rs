@@ -4,7 +4,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{ToolCall, wire::lenient};
+use super::{Tool, ToolCall, wire::lenient};
 
 /// One entry of `tool_calls`: the beginning of a call, more of its arguments, or a whole call.
 #[derive(Deserialize)]
@@ -40,6 +40,10 @@ struct Call {
 }
 
 impl Call {
+    fn is_of(&self, offered: &[Tool]) -> bool {
+        offered.iter().any(|tool| tool.name == self.name)
+    }
+
     /// Whether a part that names a function, and would go on with this call, begins another one: servers that send
     /// whole calls may give all of them the index 0, or no index and no id.
     fn is_other(&self, id: &str, name: &str) -> bool {
@@ -80,19 +84,19 @@ impl Calls {
         }
     }
 
-    /// Whether a tool is called at all.
-    pub fn any(&self) -> bool {
-        self.0.iter().any(|call| !call.name.is_empty())
+    /// Whether one of the offered tools is called.
+    pub fn any(&self, offered: &[Tool]) -> bool {
+        self.0.iter().any(|call| call.is_of(offered))
     }
 
-    /// Whether the newest call has all its arguments, as far as can be seen.
-    pub fn look_whole(&self) -> bool {
-        self.0.last().is_some_and(|call| call.arguments.trim().is_empty() || is_json(&call.arguments))
+    /// Whether the newest call has all its arguments, as far as can be seen; None when there is none.
+    pub fn look_whole(&self) -> Option<bool> {
+        self.0.last().map(|call| call.arguments.trim().is_empty() || is_json(&call.arguments))
     }
 
-    /// The calls in order; one that names no tool is left out, and one without an id is given one.
-    pub fn finished(self) -> impl Iterator<Item = ToolCall> {
-        self.0.into_iter().filter(|call| !call.name.is_empty()).map(|Call { mut id, name, mut arguments, .. }| {
+    /// The calls of offered tools in order; those of others are left out, and one without an id is given one.
+    pub fn finished(self, offered: &[Tool]) -> impl Iterator<Item = ToolCall> {
+        self.0.into_iter().filter(|call| call.is_of(offered)).map(|Call { mut id, name, mut arguments, .. }| {
             if id.is_empty() {
                 id = format!("call_{}", Uuid::new_v4().simple());
             }
@@ -113,6 +117,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn offered() -> [Tool; 4] {
+        ["f", "g", "h", "i"].map(|name| Tool { name, description: String::new(), parameters: json!({}) })
+    }
+
     /// The id (a made-up one as `*`), name and arguments of the calls in these parts.
     fn calls(parts: Value) -> Vec<[String; 3]> {
         let mut calls = Calls::default();
@@ -120,7 +128,7 @@ mod tests {
             calls.add(part);
         }
         calls
-            .finished()
+            .finished(&offered())
             .map(|ToolCall { id, name, arguments }| {
                 [if id.starts_with("call_") { "*".to_owned() } else { id }, name, arguments]
             })
@@ -171,7 +179,7 @@ mod tests {
         let ids = json!([whole(nothing(), nothing(), "f", json!("{}")), whole(nothing(), nothing(), "f", json!("{}"))]);
         let mut made_up = Calls::default();
         serde_json::from_value::<Vec<CallPart>>(ids).unwrap().into_iter().for_each(|part| made_up.add(part));
-        let made_up: Vec<_> = made_up.finished().map(|call| call.id).collect();
+        let made_up: Vec<_> = made_up.finished(&offered()).map(|call| call.id).collect();
         assert_ne!(made_up[0], made_up[1]);
     }
 
@@ -197,9 +205,9 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_tool_is_no_call() {
+    fn what_names_no_offered_tool_is_no_call() {
         assert!(calls(json!([{ "index": 0, "function": { "arguments": "{}" } }, {}, { "function": 1 }])).is_empty());
-        assert!(!Calls::default().any() && !Calls::default().look_whole());
+        assert!(calls(json!([whole(json!("a"), json!(0), "rm", json!("{}"))])).is_empty());
     }
 
     #[test]
@@ -207,7 +215,7 @@ mod tests {
         let looks_whole = |arguments: &str| {
             let mut calls = Calls::default();
             calls.add(serde_json::from_value(whole(json!("a"), json!(0), "f", json!(arguments))).unwrap());
-            calls.look_whole()
+            calls.look_whole().unwrap()
         };
         assert!(looks_whole("") && looks_whole("{\"x\":1}"));
         assert!(!looks_whole("{\"x\":"));

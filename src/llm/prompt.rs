@@ -115,7 +115,7 @@ impl Serialize for Tool {
 pub struct ToolCall {
     /// Names the call to the model, in [`Message::result`].
     pub id: String,
-    /// The tool's name as the model gave it, maybe one that was not offered.
+    /// The name of one of the prompt's tools.
     pub name: String,
     /// JSON text as the model wrote it, `{}` when it wrote none: to be checked by whoever runs the tool.
     pub arguments: String,

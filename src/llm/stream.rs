@@ -65,7 +65,7 @@ impl Live {
             if let Some(said) = answer::spoken(&held).filter(|said| answer::has_words(said)) {
                 break (Some(said.to_owned()), answer::looks_whole(said));
             }
-            if raw.calls.any() && raw.finish.is_some() {
+            if raw.calls.any(&question.prompt.tools) && raw.finish.is_some() {
                 break (None, false);
             }
         };
@@ -73,7 +73,7 @@ impl Live {
             raw.text = held;
             let flaw = answer::checked(&raw).err().unwrap_or(Flaw::Empty);
             // A call of a tool needs no words.
-            if !(raw.calls.any() && matches!(flaw, Flaw::Empty | Flaw::Nonsense)) {
+            if !(raw.calls.any(&question.prompt.tools) && matches!(flaw, Flaw::Empty | Flaw::Nonsense)) {
                 return Ok(Opening::Flawed(flaw));
             }
         }
@@ -124,7 +124,7 @@ impl Speech {
 
     /// How the answer ended. A server that does not say so, or whose connection ended early, leaves only its looks.
     fn finish(&self) -> Finish {
-        let whole = if self.raw.calls.any() { self.raw.calls.look_whole() } else { self.whole };
+        let whole = self.raw.calls.look_whole().unwrap_or(self.whole);
         self.raw.finish.unwrap_or(if whole { Finish::Whole } else { Finish::Cut })
     }
 }
@@ -168,7 +168,7 @@ impl Talk {
                 let finish = speech.finish();
                 let Raw { calls, input_tokens, output_tokens, model, .. } = speech.raw;
                 let end = End { input_tokens, output_tokens, model: live.model_named(model), finish };
-                let pieces: Vec<_> = calls.finished().map(Piece::Tool).chain([Piece::End(end)]).collect();
+                let pieces: Vec<_> = calls.finished(&prompt.tools).map(Piece::Tool).chain([Piece::End(end)]).collect();
                 let mut pieces = pieces.into_iter();
                 let piece = pieces.next()?;
                 *self = Self::Ending(pieces);

@@ -8,7 +8,8 @@ fn tooled() -> Prompt {
         description: "Hangs up.".into(),
         parameters: json!({"type": "object", "properties": {"why": {"type": "string"}}}),
     };
-    Prompt { tools: vec![tool], ..prompt() }
+    let other = Tool { name: "switch_language", description: String::new(), parameters: json!({"type": "object"}) };
+    Prompt { tools: vec![tool, other], ..prompt() }
 }
 
 /// All that came, the end's counts and model left out.
@@ -58,9 +59,9 @@ async fn tools_are_offered_in_streamed_answers_only() {
     model.complete(&tooled(), LONG).await.unwrap();
     let sent = fake.requests();
     assert_eq!(
-        sent[0].body["tools"],
-        json!([{"type": "function", "function": {"name": "end_call", "description": "Hangs up.",
-            "parameters": {"type": "object", "properties": {"why": {"type": "string"}}}}}])
+        sent[0].body["tools"][0],
+        json!({"type": "function", "function": {"name": "end_call", "description": "Hangs up.",
+            "parameters": {"type": "object", "properties": {"why": {"type": "string"}}}}})
     );
     assert!(sent[1].body.get("tools").is_none());
 }
@@ -190,4 +191,15 @@ async fn calls_and_results_are_told_in_the_next_request() {
             json!({"role": "tool", "content": "Ended.", "tool_call_id": "c1"}),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_call_of_a_tool_nobody_offered_is_none() {
+    let unknown = || events([begins("c1", "rm"), goes_on("{}"), ends("tool_calls")]);
+    let (pieces, asked) = heard([unknown(), events([says("Hi."), ends("stop")])]).await;
+    assert_eq!((pieces, asked), ([text("Hi."), ended(Finish::Whole)].map(Ok).to_vec(), 2));
+    let (pieces, _) = heard([events([says("Bye."), begins("c1", "rm"), ends("tool_calls")])]).await;
+    assert_eq!(pieces, [text("Bye."), ended(Finish::Whole)].map(Ok));
+    let fake = Fake::answering([unknown(), unknown()]).await;
+    assert_eq!(hear(&model(&fake), prompt()).await, [Err(LlmError::Unusable("it is empty"))]);
 }

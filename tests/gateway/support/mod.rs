@@ -5,6 +5,7 @@
 //! Nothing here knows the gateway's modules: the fakes stand at the far end of a URL, as the real services do.
 
 pub mod app;
+pub mod fake_audio;
 pub mod fake_llm;
 pub mod fake_twilio;
 mod llm_replies;

@@ -1,6 +1,8 @@
 //! The test support is tested itself: a fake that is wrong would make wrong code look right.
 
 mod llm;
+mod llm_audio;
+mod llm_tools;
 mod postgres;
 mod signing;
 mod twilio;
