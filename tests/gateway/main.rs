@@ -14,6 +14,7 @@ mod model_failures;
 mod preferences;
 mod process;
 mod properties;
+mod recordings;
 mod schema;
 mod server;
 mod service;
