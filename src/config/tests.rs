@@ -236,7 +236,7 @@ fn every_bad_value_is_a_fault_that_names_its_variable() {
         ("VOICE_MAX_MINUTES", &["0", "241", "1.5"]),
         ("TRANSFER_NUMBER", &["4155550123", "+0155550123", "+14155550123,+14155550124"]),
         ("SPEECH_MODEL", &["nova-3", "deepgram_", "deepgram_a b", "Phone_Call"]),
-        ("SPEECH_HINTS", &[&"a".repeat(101), &"a,".repeat(501), "a\nb"]),
+        ("SPEECH_HINTS", &[&"a".repeat(101), &"a,".repeat(501), &"words of a phrase,".repeat(400), "a\nb"]),
         ("SPEECH", &["google"]),
         ("CALL_SUMMARIES", &["y"]),
         ("VOICE_TOOLS", &["end_call,delete_everything"]),

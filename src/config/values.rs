@@ -124,13 +124,19 @@ pub(super) fn speech_model(text: &str) -> Read<String> {
     }
 }
 
-/// A comma-separated list of at most 500 words and phrases of at most 100 characters each, as `<Gather hints>` takes it.
+/// A comma-separated list of at most 500 words and phrases of at most 100 characters each, as `<Gather hints>` takes it. In
+/// all they leave room for the answer in a document, which may have 64 kB.
 pub(super) fn speech_hints(text: &str) -> Read<String> {
     let hints = list(text, |hint| match hint.chars().count() {
         ..=100 => line(hint),
         _ => Err("must be words and phrases of at most 100 characters".into()),
     })?;
-    if hints.len() <= 500 { Ok(hints.join(",")) } else { Err("must be at most 500 words and phrases".into()) }
+    let joined = hints.join(",");
+    if hints.len() <= 500 && joined.len() <= 6_000 {
+        Ok(joined)
+    } else {
+        Err("must be at most 500 words and phrases, and 6000 bytes in all".into())
+    }
 }
 
 /// A host name or address as a `Host` header gives it, in lower case and without its port.

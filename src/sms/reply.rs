@@ -276,6 +276,7 @@ fn setback(error: RestError) -> Setback {
     let reason = error.to_string();
     match error {
         RestError::Refused { code, .. } => Setback::Final(reason, code),
+        RestError::Unusable(_) => Setback::Final(reason, None),
         RestError::NotTaken { retry_after, .. } => Setback::Later(reason, retry_after),
         RestError::Credentials(_) => Setback::Later(reason, Some(Duration::from_secs(60))),
         RestError::Unreachable(_) | RestError::Unknown(_) => Setback::Later(reason, None),

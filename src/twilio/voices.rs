@@ -166,15 +166,12 @@ pub fn voice_for(tts_voice: &str, language: &Language) -> Voice {
 
 /// A voice for ConversationRelay, which has no free voices: the language's own voice of that sex stands in.
 pub fn relay_voice(voice: Voice) -> RelayVoice {
-    let of = |name: &'static str| {
-        let google = name.strip_prefix("Google.").map(|name| RelayVoice { provider: "Google", name });
-        google.or_else(|| name.strip_prefix("Polly.").map(|name| RelayVoice { provider: "Amazon", name }))
-    };
-    of(voice.name).unwrap_or_else(|| {
-        let timbre = named(&BASIC, voice.name).map_or(Female(0), |(_, timbre)| timbre);
-        let language = language(voice.language).unwrap_or(&languages()[0]);
-        of(language.voice(timbre)).unwrap_or(RelayVoice { provider: "Amazon", name: "Ruth-Neural" })
-    })
+    let spoken = language(voice.language).unwrap_or(&languages()[0]);
+    let name = named(&BASIC, voice.name).map_or(voice.name, |(_, timbre)| spoken.voice(timbre));
+    match name.strip_prefix("Google.") {
+        Some(name) => RelayVoice { provider: "Google", name },
+        None => RelayVoice { provider: "Amazon", name: name.strip_prefix("Polly.").unwrap_or(name) },
+    }
 }
 
 /// All languages for ConversationRelay, each code once, spoken by the voice of someone who prefers `tts_voice`.

@@ -15,6 +15,7 @@ mod parts;
 mod preferences;
 mod process;
 mod properties;
+mod recordings;
 mod schema;
 mod server;
 mod service;
