@@ -57,27 +57,27 @@ static TABLE: [Abbreviations; 12] = [
         language: "es",
         never_last: "Sr Sra Srta Sres Dr Dra Ud Uds Vd Vds D.ª Dña Prof Profa Lic Ing Arq Av Avda p.ej ej aprox núm Núm EE \
                      Sto Sta c/ pág págs art",
-        may_be_last: "etc UU a.m p.m a.C d.C min máx EE.UU Cía S.A No no cap vol ext tel",
+        may_be_last: "h etc UU a.m p.m a.C d.C min máx EE.UU Cía S.A No no cap vol ext tel",
         ordinals: Ordinals::None,
     },
     Abbreviations {
         language: "fr",
         never_last: "MM Mme Mmes Mlle Mlles Dr Pr Me St Ste p.ex env av bd tél cf c.-à-d pp chap janv févr juil sept oct \
                      nov déc",
-        may_be_last: "etc min max apr J.-C No no ex art vol",
+        may_be_last: "h etc min max apr J.-C No no ex art vol",
         ordinals: Ordinals::None,
     },
     Abbreviations {
         language: "it",
         never_last: "Sig Sigg Sig.ra Sig.na Dott Dott.ssa Prof Prof.ssa Avv Ing Arch Geom Gent Egr Spett On ca p.es es tel pag \
                      pagg cfr art cap vol",
-        may_be_last: "ecc a.C d.C S.p.A min max No",
+        may_be_last: "h ecc a.C d.C S.p.A min max No",
         ordinals: Ordinals::None,
     },
     Abbreviations {
         language: "pt",
         never_last: "Sr Sra Srta Srs Dr Dra Drs Prof Profa Eng Exmo Exma Av p.ex aprox tel núm pág págs art cap vol Sto Sta",
-        may_be_last: "etc a.m p.m a.C d.C min máx Ltda Cia No no ex",
+        may_be_last: "h etc a.m p.m a.C d.C min máx Ltda Cia No no ex",
         ordinals: Ordinals::None,
     },
     Abbreviations {

@@ -43,8 +43,8 @@ pub fn says(sentences: &[impl AsRef<str>]) -> Vec<String> {
 
 /// How long a voice needs for a text: 15 characters a second, and 5 of Chinese, Japanese and Korean.
 pub fn speaking_time(text: &str) -> Duration {
-    let tenths = text.chars().map(|c| if is_syllabic(c) { 3 } else { 1 }).sum::<u64>();
-    Duration::from_millis(tenths * 1000 / 15)
+    let letters = text.chars().map(|c| if is_syllabic(c) { 3 } else { 1 }).sum::<u64>();
+    Duration::from_millis(letters * 1000 / 15)
 }
 
 /// Whether a character stands for a syllable or a word: Chinese, Japanese and Korean ones.
@@ -166,5 +166,26 @@ mod tests {
         let pieces = spoken(&"你".repeat(2_000));
         assert!(pieces.len() > 1);
         assert_eq!(pieces.concat(), "你".repeat(2_000));
+    }
+
+    #[test]
+    fn sentences_are_joined_into_as_few_pieces_as_fit() {
+        assert_eq!(says(&["Hello there.", "How are you?"]), ["Hello there. How are you?"]);
+        assert_eq!(says(&["你好。", "再见！", "OK."]), ["你好。再见！OK."]);
+        assert!(says(&[""; 0]).is_empty());
+        let sentences = vec!["x".repeat(290); 30];
+        let pieces = says(&sentences);
+        assert_eq!(pieces.len(), 4);
+        assert_eq!(pieces.join(" "), sentences.join(" "));
+        assert_eq!(says(&["x".repeat(3_000)]).len(), 2);
+        // 56 kB is what one document takes.
+        assert_eq!(says(&vec!["x".repeat(290); 300]).len(), 20);
+    }
+
+    #[test]
+    fn a_voice_needs_longer_for_a_syllable_than_for_a_letter() {
+        assert_eq!(speaking_time(&"a".repeat(30)), Duration::from_secs(2));
+        assert_eq!(speaking_time(&"你".repeat(10)), Duration::from_secs(2));
+        assert_eq!(speaking_time(""), Duration::ZERO);
     }
 }
