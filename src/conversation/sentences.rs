@@ -90,14 +90,17 @@ impl Sentences {
         if let Some(ending) = self.ending {
             self.weigh(ending, c, sentences);
         }
-        // Marks that a sentence left behind are nothing to begin with.
-        if self.text.is_empty()
-            && (c == ' ' || is_mark(c) && c != '.' || is_closing(c) && !matches!(c, '"' | '\'' | '“' | '«'))
-        {
+        if self.text.is_empty() && is_left_behind(c) {
             return;
         }
         self.text.push(c);
         self.chars += 1;
+        if self.chars > LONGEST {
+            self.cut_long(sentences);
+            if self.text.is_empty() {
+                return;
+            }
+        }
         let end = self.text.len();
         match self.ending {
             Some(ending) if !ending.blank => self.ending = Some(Ending { end, ..ending }),
@@ -105,9 +108,6 @@ impl Sentences {
             None if is_full_width(c) && self.open == 0 => self.cut_unless_fragment(end, sentences),
             None if is_mark(c) => self.ending = Some(Ending { mark: end - c.len_utf8(), end, blank: false }),
             None => {}
-        }
-        if self.chars > LONGEST {
-            self.cut_long(sentences);
         }
     }
 
@@ -203,7 +203,7 @@ impl Sentences {
         if sentence.contains(char::is_alphanumeric) {
             sentences.push(sentence.to_owned());
         }
-        let rest = self.text[end..].trim_start();
+        let rest = self.text[end..].trim_start_matches(is_left_behind);
         self.text.replace_range(..self.text.len() - rest.len(), "");
         self.chars = self.text.chars().count();
         self.ending = None;
@@ -242,6 +242,11 @@ fn is_fragment(text: &str) -> bool {
             first.is_numeric() && second.is_numeric() && words.all(char::is_numeric) && text.len() <= 4
         }
     }
+}
+
+/// Whether a character is nothing to begin a sentence with: the blank after the one before, its marks, its closing quotes.
+fn is_left_behind(c: char) -> bool {
+    c == ' ' || is_mark(c) && c != '.' || is_closing(c) && !matches!(c, '"' | '\'' | '“' | '«')
 }
 
 fn is_mark(c: char) -> bool {
@@ -374,6 +379,8 @@ mod tests {
             assert_eq!(all.join(joint), answer.trim());
             assert!(all.len() < 50 && all.iter().all(|sentence| sentence.chars().count() <= LONGEST));
         }
+        let longest = "a".repeat(LONGEST);
+        assert_eq!(whole("zh", &format!("{longest}。」好。")), [longest.as_str(), "好。"]);
         let all = whole("hi", &"क्षे\u{301}".repeat(200));
         assert!(all.len() > 1 && all.iter().all(|sentence| sentence.starts_with('क')), "{all:?}");
     }
