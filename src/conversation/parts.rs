@@ -1,7 +1,7 @@
 //! How much of an answer is told at once. What is told before the answer is complete cannot be broken into, so it is short;
 //! but while it is spoken the next words have to be written.
 
-use super::sentences::{says, speaking_time};
+use super::speech::{says, speaking_time};
 use std::time::Duration;
 
 /// Speech for which most models write the next sentence, if so much is there.
