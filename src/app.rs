@@ -101,7 +101,8 @@ impl App {
             Directory::new(db.clone(), clock.clone(), config.unknown_callers, config.auto_reply_default, own)
         };
         let (prompt, timeout) = (config.system_prompt.as_deref(), config.llm.timeout);
-        let conversation = ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, &config.voice.tools, timeout);
+        let conversation =
+            ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, &config.voice.tools, timeout);
         let turns = Turns::new(db.clone(), clock.clone(), conversation.clone());
         let sms = SmsService::new(db.clone(), llm, clock.clone(), conversation.role(), timeout);
         let replier = Replier {

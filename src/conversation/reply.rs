@@ -181,7 +181,6 @@ impl Reply {
         self.pieces = self.llm.stream(self.prompt.clone());
         switched.map(Said::Switched)
     }
-
 }
 
 impl Doer {

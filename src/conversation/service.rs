@@ -3,6 +3,7 @@
 use super::call::OnCall;
 use super::party::Person;
 use super::reply::{Cost, Doer, Reply};
+use super::speech::joined;
 use super::{thread, tools};
 use crate::clock::Clock;
 use crate::config::VoiceTool;
@@ -118,7 +119,7 @@ impl ConversationService {
         }
         if !said.is_empty() {
             system = format!("{system} {GO_ON}");
-            messages.push(Message::assistant(said.join(" ")));
+            messages.push(Message::assistant(joined(said)));
             messages.push(Message::user("(Please go on.)"));
         }
         let offered = self.offered(call);

@@ -29,16 +29,30 @@ pub fn says(sentences: &[impl AsRef<str>]) -> Vec<String> {
         let size = Size::of(part);
         match says.last_mut() {
             Some((say, said)) if said.and(size).fits() => {
-                if !say.ends_with(['。', '！', '？']) {
-                    say.push(' ');
-                }
-                say.push_str(part);
+                append(say, part);
                 *said = said.and(size);
             }
             _ => says.push((part.to_owned(), size)),
         }
     }
     within_document(says.into_iter().map(|(say, _)| say))
+}
+
+/// The sentences as one text.
+pub fn joined(sentences: &[String]) -> String {
+    let mut text = String::new();
+    for sentence in sentences {
+        if text.is_empty() { text.push_str(sentence) } else { append(&mut text, sentence) }
+    }
+    text
+}
+
+/// Appends a sentence; after a full-width mark no blank follows.
+fn append(text: &mut String, sentence: &str) {
+    if !text.ends_with(['。', '！', '？']) {
+        text.push(' ');
+    }
+    text.push_str(sentence);
 }
 
 /// How long a voice needs for a text: 15 characters a second, and 5 of Chinese, Japanese and Korean.

@@ -22,7 +22,6 @@ pub enum Action {
     SendText(String),
 }
 
-
 /// A tool as the model is offered it.
 pub fn offered(tool: VoiceTool) -> llm::Tool {
     let (description, argument) = match tool {
@@ -42,7 +41,8 @@ pub fn offered(tool: VoiceTool) -> llm::Tool {
         }
     };
     let required: Vec<_> = argument.iter().map(|(name, _)| *name).collect();
-    let properties: serde_json::Map<_, _> = argument.clone().map(|(name, schema)| (name.to_owned(), schema)).into_iter().collect();
+    let properties: serde_json::Map<_, _> =
+        argument.clone().map(|(name, schema)| (name.to_owned(), schema)).into_iter().collect();
     let parameters =
         json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
     llm::Tool { name: tool.name(), description: description.to_owned(), parameters }
@@ -83,7 +83,11 @@ mod tests {
     #[test]
     fn arguments_are_checked_before_anything_happens() {
         assert_eq!(asked("end_call", ""), Ok(Action::EndCall));
-        assert_eq!(asked("transfer_to_human", r#"{"number":"+15550001111"}"#), Ok(Action::Transfer), "no number counts");
+        assert_eq!(
+            asked("transfer_to_human", r#"{"number":"+15550001111"}"#),
+            Ok(Action::Transfer),
+            "no number counts"
+        );
         let german = voices::language("de").unwrap();
         assert_eq!(asked("switch_language", r#"{"language":"de"}"#), Ok(Action::SwitchLanguage(german)));
         for wrong in [r#"{"language":"tlh"}"#, r#"{"language":7}"#, "{}", "no json"] {

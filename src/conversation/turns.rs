@@ -80,7 +80,7 @@ impl Turns {
     }
 
     /// Answers a claimed turn in a task of its own: a webhook that is dropped does not stop it.
-        pub fn start(&self, claim: TurnClaim, call: OnCall, new: NewTurn) {
+    pub fn start(&self, claim: TurnClaim, call: OnCall, new: NewTurn) {
         self.write(claim, call, new.turn, Expected { words: new.input_text, said: Vec::new(), at: new.at });
     }
 
@@ -199,7 +199,12 @@ impl Flight {
 fn progress_of(row: Turn) -> Progress {
     let ending = if row.failed { Ending::Failed } else { Ending::Whole(After::of(row.action.as_deref())) };
     let language = row.language.as_deref().and_then(voices::language);
-    Progress { sentences: row.sentences.into(), ending: row.ended.then_some(ending), language, asked_at: row.created_at }
+    Progress {
+        sentences: row.sentences.into(),
+        ending: row.ended.then_some(ending),
+        language,
+        asked_at: row.created_at,
+    }
 }
 
 struct Landing {

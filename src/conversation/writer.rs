@@ -4,6 +4,7 @@ use super::ConversationService;
 use super::call::OnCall;
 use super::reply::{After, Cost, Said};
 use super::sentences::Sentences;
+use super::speech::joined;
 use crate::clock::{Clock, Micros};
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, RENEWAL, TurnClaim, TurnEnd};
@@ -132,7 +133,7 @@ impl TurnWriter {
         // An answer may be nothing but the end of the call.
         let is_answer = !sentences.is_empty() || (!failed && after != After::Listen);
         let answer = is_answer.then(|| Answer {
-            text: sentences.join(" "),
+            text: joined(&sentences),
             input_tokens: cost.input_tokens,
             output_tokens: cost.output_tokens,
             model: cost.model,

@@ -153,8 +153,10 @@ macro_rules! take_over {
 macro_rules! turn {
     ($now:ident) => {
         concat!(
-                        "SELECT turn.id, input_text, sentences, answered_at IS NOT NULL AS answered, failed, action, \
-             COALESCE(lease_until, 0) >= ", $now!(), " AS leased, language, purpose, turn.created_at \
+            "SELECT turn.id, input_text, sentences, answered_at IS NOT NULL AS answered, failed, action, \
+             COALESCE(lease_until, 0) >= ",
+            $now!(),
+            " AS leased, language, purpose, turn.created_at \
              FROM conversation_logs AS turn LEFT JOIN call_logs ON call_logs.call_sid = turn.call_sid \
              WHERE turn.call_sid = $1 AND turn.turn = $2"
         )
@@ -285,6 +287,18 @@ impl Db {
             purpose: row.purpose,
             created_at: row.created_at,
         }))
+    }
+
+    /// What was answered last in a call before a turn, and reached the caller.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_answer(&self, call_sid: &str, before: i64) -> Result<Option<String>, DbError> {
+        let text = "SELECT COALESCE(heard_text, gpt_response) FROM conversation_logs \
+                    WHERE call_sid = $1 AND turn < $2 AND gpt_response IS NOT NULL AND COALESCE(heard_text, ' ') <> '' \
+                    ORDER BY turn DESC LIMIT 1";
+        let last: Option<(String,)> = read!(self, fetch_optional, text, call_sid, before)?;
+        Ok(last.map(|(answer,)| answer))
     }
 
     /// Ends all leases: the database is this process's alone, so whoever held them is gone. A webhook that asks for one of

@@ -79,7 +79,8 @@ mod tests {
         let token = sealer.seal("speech", "turn 1 2", 100);
         let (body, seal) = token.split_once('.').unwrap();
         let later = URL_SAFE_NO_PAD.encode("900 turn 1 2");
-        for forged in [format!("{later}.{seal}"), format!("{body}."), format!("{body}.{}", &seal[..8]), body.to_owned()] {
+        for forged in [format!("{later}.{seal}"), format!("{body}."), format!("{body}.{}", &seal[..8]), body.to_owned()]
+        {
             assert_eq!(sealer.open("speech", &forged, 99), None, "{forged}");
         }
     }
