@@ -215,13 +215,18 @@ impl Drop for InFlight {
 
 /// A whole response in bytes; `Content-Length` is added unless the headers hold one.
 pub fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+    bytes_response(status, headers, body.as_bytes())
+}
+
+/// A whole response whose body is no text; headers as in [`response`].
+pub fn bytes_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let length = body.len().to_string();
     let mut headers = headers.to_vec();
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
         headers.push(("Content-Length", &length));
     }
     let mut bytes = head(status, &headers);
-    bytes.extend_from_slice(body.as_bytes());
+    bytes.extend_from_slice(body);
     bytes
 }
 
