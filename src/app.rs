@@ -13,6 +13,7 @@ use crate::sms::SmsService;
 use crate::sms::reply::Replier;
 use crate::telemetry::Throttle;
 use crate::twilio::rest::Rest;
+use crate::token::Sealer;
 use crate::twilio::signature::Verifier;
 use crate::twilio::twiml::{Documents, DocumentsError};
 use secrecy::ExposeSecret;
@@ -44,6 +45,8 @@ pub struct App {
     pub phrases: PhraseBook,
     /// Who may call the webhooks.
     pub verifier: Verifier,
+    /// Names in URLs that nobody can make up.
+    pub tokens: Sealer,
     /// The spoken turns being answered.
     pub turns: Turns,
     /// Refused webhooks are logged now and then.
@@ -115,6 +118,7 @@ impl App {
         };
         let outbox = Outbox::new(db.clone(), clock.clone(), replier);
         let verifier = Verifier::new(config.twilio.auth_tokens.iter().map(ExposeSecret::expose_secret));
+        let tokens = Sealer::new(&config.twilio.auth_tokens[0]);
         let started = Instant::now();
         Ok(Arc::new(Self {
             config,
@@ -127,6 +131,7 @@ impl App {
             documents,
             phrases,
             verifier,
+            tokens,
             turns,
             refusals: Throttle::new(REFUSALS_TOLD_EVERY),
             started,

@@ -2,7 +2,7 @@
 //!
 //! The way of a request, and the order in which modules may know each other:
 //! [`routes`] → [`webhooks`] and [`api`] → [`app`] → [`conversation`], [`sms`], [`outbox`] → [`llm`], [`db`], [`twilio`],
-//! [`config`], [`clock`], [`body`]. `ARCHITECTURE.md` tells the way of one spoken turn and of one text.
+//! [`config`], [`clock`], [`body`], [`token`]. `ARCHITECTURE.md` tells the way of one spoken turn and of one text.
 
 pub mod api;
 pub mod app;
@@ -18,5 +18,6 @@ pub mod routes;
 pub mod server;
 pub mod sms;
 pub mod telemetry;
+pub mod token;
 pub mod twilio;
 pub mod webhooks;

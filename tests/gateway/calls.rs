@@ -1,6 +1,7 @@
 //! Calls, from the greeting to the goodbye.
 
 use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
+use crate::support::caller::Ending;
 use crate::support::postgres;
 use crate::support::twiml::Twiml;
 use serde_json::json;
@@ -13,33 +14,35 @@ on_both_databases! {
         let app = TestApp::start(&database).await;
         let user = app.user("ann", CALLER).await;
         app.create(&format!("/preferences/?user_id={user}"), json!({ "language": "en", "tts_voice": "nova" })).await;
-        let call = app.call(SID, CALLER, OURS);
 
-        let greeting = call.rings().await;
-        assert_eq!(greeting.says(), ["Hello! How can I help you?"]);
-        assert_eq!(greeting.action().as_deref(), Some("/twilio/voice/turns/1"));
-        let gather = greeting.gather().unwrap();
+        let mut phone = app.phone(CALLER, OURS).with_sid(SID);
+        phone.dials().await;
+        assert_eq!(phone.hears(), ["Hello! How can I help you?"]);
+        let gather = phone.gather().unwrap();
+        assert_eq!(gather.attr("action"), Some("/twilio/voice/turns/1"));
         assert_eq!(gather.attr("language"), Some("en-US"));
         assert_eq!(gather.attr("actionOnEmptyResult"), Some("true"));
-        assert_eq!(greeting.find("Say").unwrap().attr("voice"), Some("Polly.Ruth-Neural"));
+        assert_eq!(gather.find("Say").unwrap().attr("voice"), Some("Polly.Ruth-Neural"));
 
         app.llm.says("Paris.");
-        let first = call.talks(1, "What is the capital of France?").await;
-        assert_eq!(first.says(), ["Paris."]);
-        assert_eq!(first.action().as_deref(), Some("/twilio/voice/turns/2"));
+        phone.barges_in("What is the capital of France?").await;
+        assert_eq!(phone.hears(), ["Paris."]);
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
 
         app.llm.says("About two million people.");
-        assert_eq!(call.talks(2, "How many people live there?").await.say(), "About two million people.");
+        phone.says("How many people live there?").await;
+        assert_eq!(phone.hears(), ["About two million people."]);
         let told = &app.llm.requests()[1]["messages"];
         assert_eq!(told[1], json!({ "role": "user", "content": "What is the capital of France?" }));
         assert_eq!(told[2], json!({ "role": "assistant", "content": "Paris." }));
         assert_eq!(told[3], json!({ "role": "user", "content": "How many people live there?" }));
 
-        let end = call.says(3, "Thank you, goodbye!").await;
-        assert_eq!(end.says(), ["Goodbye!"]);
-        assert!(end.hangs_up());
+        app.clock.advance(42);
+        phone.says("Thank you, goodbye!").await;
+        assert_eq!(phone.hears(), ["Goodbye!"]);
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
         assert_eq!(app.llm.request_count(), 2, "a goodbye needs no model");
-        assert_eq!(call.is("completed", &[("CallDuration", "42")]).await.status, 204);
+        assert_eq!(phone.trace().last().unwrap().answer.status, 204, "the call's end is reported");
 
         let history = app.get(&format!("/history/{user}")).await;
         let turns = history["conversations"].as_array().unwrap();
@@ -151,18 +154,17 @@ on_both_databases! {
 
     async fn one_silence_is_asked_about_and_a_second_one_ends_the_call(database) {
         let app = TestApp::start(&database).await;
-        let call = app.call(SID, CALLER, OURS);
-        let asked = call.says(1, "").await;
-        assert_eq!(asked.say(), "Sorry, I did not hear you. Please say that again.");
-        assert_eq!(asked.action().as_deref(), Some("/twilio/voice/turns/2"));
+        let mut phone = app.dials(CALLER, OURS).await;
+        phone.stays_silent().await;
+        assert_eq!(phone.hears(), ["Sorry, I did not hear you. Please say that again."]);
         app.llm.says("Hi.");
-        call.talks(2, "Hello").await;
-        assert!(!call.says(3, "  ").await.hangs_up(), "the two silences are not in a row");
-        let end = call.says(4, "").await;
-        assert_eq!(end.say(), "Goodbye!");
-        assert!(end.hangs_up());
-        let again = call.says(4, "").await;
-        assert!(again.hangs_up(), "its redelivery ends the call, too");
+        phone.says("Hello").await;
+        phone.says("  ").await;
+        assert!(phone.is_heard(), "the two silences are not in a row");
+        phone.stays_silent().await;
+        assert_eq!((phone.hears(), phone.ended_by()), (&["Goodbye!".to_owned()][..], Some(Ending::Hangup)));
+        let last_turn = phone.trace().iter().rfind(|made| made.path().contains("/turns/")).unwrap();
+        assert!(phone.redeliver(last_turn).await.voice().hangs_up(), "its redelivery ends the call, too");
     }
 
     async fn simultaneous_goodbyes_all_end_the_call(database) {
@@ -311,15 +313,20 @@ async fn a_part_may_be_asked_of_another_gateway_on_the_same_database() {
     let one = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.1")]).await;
     let other = TestApp::start_with(&database, &[("OPENAI_BASE_URL", &one.llm.base_url())]).await;
     let gate = one.llm.says("From the first.").waits();
-    let hold = one.call(SID, CALLER, OURS).says(1, "Tell me").await.redirect().unwrap();
-    let call = other.call(SID, CALLER, OURS);
+    let mut phone = one.phone(CALLER, OURS).step_by_step();
+    phone.dials().await;
+    phone.says("Tell me").await;
+    assert!(phone.trace()[1].took < Duration::from_secs(1), "a hold comes in time");
+    phone.moves_to(&other);
     let open = async {
         one.llm.wait_for_requests(1).await;
         gate.open();
     };
-    let (heard, ()) = tokio::join!(call.webhook(&hold, &[]), open);
-    assert_eq!(heard.voice().say(), "From the first.");
-    assert_eq!(one.call(SID, CALLER, OURS).webhook(&hold, &[]).await.body, heard.body, "its redelivery hears the same");
+    tokio::join!(phone.goes_on(), open);
+    assert!(phone.is_heard() && phone.hears().ends_with(&["From the first.".to_owned()]));
+    phone.moves_to(&one);
+    let part = &phone.trace().last().unwrap().answer;
+    assert_eq!(phone.redeliver_last().await.body, part.body, "its redelivery hears the same");
     assert_eq!(one.llm.request_count(), 1);
 }
 

@@ -10,7 +10,8 @@ use super::wait::PATIENCE;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::Once;
+use std::time::{Duration, Instant};
 use switchboard::clock::Clock;
 use switchboard::config::Config;
 use switchboard::gateway::Gateway;
@@ -30,14 +31,16 @@ pub const CALLER: &str = "+14155550123";
 pub enum Database {
     /// A file in a folder that goes with the test.
     Sqlite(PathBuf),
-    /// The URL of a database in the throw-away cluster.
+    /// The URL of a database that goes with the test, too.
     Postgres(String),
 }
 
 impl Database {
     /// A new SQLite file, not made yet.
     pub fn sqlite() -> Self {
-        let folder = std::env::temp_dir().join(format!("switchboard-test-{}", uuid::Uuid::new_v4().simple()));
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(remove_leftovers);
+        let folder = std::env::temp_dir().join(format!("{FOLDER_PREFIX}{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written");
         Self::Sqlite(folder)
     }
@@ -58,8 +61,23 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Self::Sqlite(folder) = self {
-            std::fs::remove_dir_all(folder).ok();
+        match self {
+            Self::Sqlite(folder) => drop(std::fs::remove_dir_all(folder)),
+            Self::Postgres(url) => postgres::drop_database(url),
+        }
+    }
+}
+
+const FOLDER_PREFIX: &str = "switchboard-test-";
+
+/// Removes the folders of runs that were killed: those older than any test lasts.
+fn remove_leftovers() {
+    const LONGEST_TEST: Duration = Duration::from_secs(3600);
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(FOLDER_PREFIX);
+        let age = entry.metadata().ok().and_then(|about| about.modified().ok()?.elapsed().ok());
+        if is_ours && age.is_some_and(|age| age > LONGEST_TEST) {
+            std::fs::remove_dir_all(entry.path()).ok();
         }
     }
 }
@@ -93,6 +111,8 @@ pub(crate) use on_both_databases;
 pub struct TestApp {
     /// Where it listens, as a base URL.
     pub base: String,
+    /// Its `PUBLIC_BASE_URL`, if it has one.
+    pub public_url: Option<String>,
     /// The model it asks.
     pub llm: FakeLlm,
     /// Twilio's REST API.
@@ -141,13 +161,14 @@ impl TestApp {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let read = Config::load(|name| all.get(name).filter(|value| !value.is_empty()).cloned());
+        let setting = |name: &str| all.get(name).filter(|value| !value.is_empty()).cloned();
+        let read = Config::load(setting);
         let (config, _) = read.unwrap_or_else(|faults| panic!("{faults}"));
         let clock = Clock::default();
         let gateway = Gateway::start(config, clock.clone()).await.unwrap_or_else(|error| panic!("{error}"));
         let base = format!("http://{}", gateway.address());
         let http = reqwest::Client::builder().timeout(PATIENCE * 2).build().expect("a client can be built");
-        Self { base, llm, twilio, clock, http, gateway: Some(gateway) }
+        Self { base, public_url: setting("PUBLIC_BASE_URL"), llm, twilio, clock, http, gateway: Some(gateway) }
     }
 
     /// Stops the gateway as SIGTERM does.
@@ -222,7 +243,7 @@ impl TestApp {
                 return answer;
             }
             assert!(started.elapsed() < PATIENCE, "{path} never came to what was awaited: {answer:#}");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -1,8 +1,8 @@
 //! A PostgreSQL database for each test that asks for one.
 //!
 //! The databases live in a throw-away cluster that the first test of the process starts and that ends with the process,
-//! or on the server that `TEST_DATABASE_URL` names (its databases are left there: their names begin with
-//! `switchboard_test_`).
+//! or on the server that `TEST_DATABASE_URL` names. Each is dropped when its test ends, so that a run needs little disk;
+//! only a killed run leaves some on a server that was named (they begin with `switchboard_test_`).
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -64,6 +64,22 @@ pub async fn database() -> Option<String> {
     let mut url = parse(server.url());
     url.set_path(&name);
     Some(url.into())
+}
+
+/// Drops a database made by [`database`], whoever is still connected to it.
+///
+/// It has a thread and a runtime of its own, because it is called where a test ends, well or in a panic, and nothing can be
+/// awaited. A failure is only told: a test that is over is not failed by its tidying up.
+pub fn drop_database(url: &str) {
+    let (server, name) = (server_url().to_owned(), database_name(url));
+    let dropping = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a small runtime");
+        runtime.block_on(async {
+            execute(&mut connect(&server).await, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+        });
+    });
+    // The thread's panic has printed its reason.
+    dropping.join().ok();
 }
 
 /// Puts a database out of reach: its connections are cut and new ones refused, until [`restore`].

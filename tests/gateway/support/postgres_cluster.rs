@@ -17,11 +17,13 @@ use std::time::{Duration, Instant};
 const WATCHDOG: &str = r#"
 trap : HUP INT TERM
 # In the clear over loopback: hashed passwords would cost each connection of a debug build many milliseconds.
-"$1/initdb" --pgdata="$2/data" --username=postgres --encoding=UTF8 --locale=C --no-sync \
+# Small and few segments of the log of writes, which would otherwise grow to a gigabyte.
+"$1/initdb" --pgdata="$2/data" --username=postgres --encoding=UTF8 --locale=C --no-sync --wal-segsize=4 \
     --auth=password --pwfile="$2/password" >"$2/log" 2>&1 || echo "FATAL: initdb failed" >>"$2/log"
 "$1/postgres" -D "$2/data" -c listen_addresses=127.0.0.1 -c port="$3" -c unix_socket_directories= \
     -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c autovacuum=off \
     -c max_connections=300 -c shared_buffers=32MB -c max_wal_senders=0 -c wal_level=minimal \
+    -c min_wal_size=8MB -c max_wal_size=64MB \
     >>"$2/log" 2>&1 &
 server=$!
 read -r end

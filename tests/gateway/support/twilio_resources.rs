@@ -52,23 +52,23 @@ impl SentMessage {
             "uri": format!("{uri}.json"),
         })
     }
+}
 
-    /// Whether a list filtered by `DateSent` (`relation` `=`), `DateSent<` or `DateSent>` shows it; the latter two
-    /// include the date itself. None when the date is neither a day nor a time of RFC 3339.
-    pub fn sent_within(&self, relation: char, date: &str) -> Option<bool> {
-        let (from, to) = match OffsetDateTime::parse(date, &Rfc3339) {
-            Ok(time) => (time, time),
-            Err(_) => {
-                let midnight = OffsetDateTime::parse(&format!("{date}T00:00:00Z"), &Rfc3339).ok()?;
-                (midnight, midnight + time::Duration::DAY - time::Duration::NANOSECOND)
-            }
-        };
-        Some(match relation {
-            '<' => self.created <= to,
-            '>' => self.created >= from,
-            _ => (from..=to).contains(&self.created),
-        })
-    }
+/// Whether a list filtered by a date (`DateSent`, `StartTime`: `relation` is `=`, `<` or `>`) shows what was made at
+/// `created`; `<` and `>` include the date itself. None when the date is neither a day nor a time of RFC 3339.
+pub fn is_within(created: OffsetDateTime, relation: char, date: &str) -> Option<bool> {
+    let (from, to) = match OffsetDateTime::parse(date, &Rfc3339) {
+        Ok(time) => (time, time),
+        Err(_) => {
+            let midnight = OffsetDateTime::parse(&format!("{date}T00:00:00Z"), &Rfc3339).ok()?;
+            (midnight, midnight + time::Duration::DAY - time::Duration::NANOSECOND)
+        }
+    };
+    Some(match relation {
+        '<' => created <= to,
+        '>' => created >= from,
+        _ => (from..=to).contains(&created),
+    })
 }
 
 /// A rough count: ASCII is taken for the GSM-7 alphabet, all else for UCS-2.
@@ -76,6 +76,56 @@ fn segments(body: &str) -> usize {
     let (length, single, joined) =
         if body.is_ascii() { (body.len(), 160, 153) } else { (body.encode_utf16().count(), 70, 67) };
     if length <= single { 1 } else { length.div_ceil(joined) }
+}
+
+/// A call that the fake was asked to place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedCall {
+    /// `CA` and 32 hexadecimal digits.
+    pub sid: String,
+    /// The field `To`.
+    pub to: String,
+    /// The field `From`.
+    pub from: String,
+    /// The account in the request's path.
+    pub account: String,
+    /// All form fields, in their order.
+    pub fields: Vec<(String, String)>,
+    /// When it was accepted.
+    pub created: OffsetDateTime,
+    /// `queued` at first.
+    pub status: String,
+}
+
+impl PlacedCall {
+    /// The first field of this name.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        first(&self.fields, name)
+    }
+
+    /// The resource, as an answer to its creation, to a look at it, and in lists.
+    pub fn resource(&self) -> Value {
+        let date = self.created.format(&Rfc2822).expect("a date of our time has an RFC 2822 form");
+        json!({
+            "account_sid": self.account,
+            "answered_by": null,
+            "api_version": "2010-04-01",
+            "date_created": date,
+            "date_updated": date,
+            "direction": "outbound-api",
+            "duration": null,
+            "from": self.from,
+            "sid": self.sid,
+            "start_time": null,
+            "status": self.status,
+            "to": self.to,
+            "uri": format!("/2010-04-01/Accounts/{}/Calls/{}.json", self.account, self.sid),
+        })
+    }
+}
+
+fn first<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
+    fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 /// A change to a call in progress.
@@ -92,7 +142,7 @@ pub struct CallUpdate {
 impl CallUpdate {
     /// The first field of this name.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        first(&self.fields, name)
     }
 
     /// What Twilio would object to: nothing to change, both `Url` and `Twiml`, or a `Twiml` of over 4000 characters.

@@ -2,7 +2,7 @@
 
 use super::twiml_schema::{Family, check};
 pub use super::xml::Element;
-use super::xml::parse;
+use super::xml::{Content, parse};
 
 /// A TwiML document that is well-formed, in Twilio's vocabulary and within Twilio's limits.
 #[derive(Debug)]
@@ -95,6 +95,15 @@ impl Twiml {
     /// All elements of this name at any depth, in order.
     pub fn find_all(&self, name: &str) -> Vec<&Element> {
         self.root.find_all(name)
+    }
+
+    /// The verbs, in order, with what is inside them.
+    pub fn into_verbs(self) -> Vec<Element> {
+        let element = |content| match content {
+            Content::Element(element) => Some(element),
+            Content::Text(_) => None,
+        };
+        self.root.content.into_iter().filter_map(element).collect()
     }
 
     /// The names of the verbs, in order, those inside others left out.

@@ -5,33 +5,54 @@ use std::process::Command;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection};
 
+use crate::support::app::Database;
 use crate::support::postgres::{cut, database, own_cluster, restore, variable};
 use crate::support::wait::until;
 
 #[tokio::test]
 async fn every_test_has_a_database_of_its_own() {
-    let Some(one) = database().await else { return };
-    let Some(other) = database().await else { return };
-    assert_ne!(one, other);
-    let mut connection = PgConnection::connect(&one).await.unwrap();
+    let Some(one) = Database::postgres().await else { return };
+    let Some(other) = Database::postgres().await else { return };
+    assert_ne!(one.url(), other.url());
+    let mut connection = PgConnection::connect(&one.url()).await.unwrap();
     sqlx::query("CREATE TABLE things (id BIGINT)").execute(&mut connection).await.unwrap();
-    let mut connection = PgConnection::connect(&other).await.unwrap();
+    let mut connection = PgConnection::connect(&other.url()).await.unwrap();
     assert!(sqlx::query("SELECT id FROM things").fetch_all(&mut connection).await.is_err());
 }
 
 #[tokio::test]
 async fn many_databases_at_once() {
-    let made = futures_util::future::join_all((0..12).map(|_| database())).await;
-    let made: std::collections::HashSet<_> = made.into_iter().flatten().collect();
-    assert!(made.is_empty() || made.len() == 12);
+    let made = futures_util::future::join_all((0..6).map(|_| Database::postgres())).await;
+    let urls: std::collections::HashSet<_> = made.iter().flatten().map(Database::url).collect();
+    assert!(urls.is_empty() || urls.len() == 6);
+}
+
+#[tokio::test]
+async fn a_database_goes_with_its_test_however_that_ends() {
+    let Some(used) = Database::postgres().await else { return };
+    let Some(out_of_reach) = Database::postgres().await else { return };
+    let urls = [used.url(), out_of_reach.url()];
+    let _still_connected = PgConnection::connect(&urls[0]).await.unwrap();
+    cut(&urls[1]).await;
+    let panicked = tokio::spawn(async move {
+        let _databases = [used, out_of_reach];
+        std::panic::resume_unwind(Box::new("a test fails"));
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    for url in urls {
+        let refused = PgConnection::connect(&url).await.unwrap_err();
+        let code = refused.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+        assert_eq!(code.as_deref(), Some("3D000"), "{refused}");
+    }
 }
 
 #[tokio::test]
 async fn a_database_goes_out_of_reach_and_comes_back() {
-    let Some(url) = database().await else { return };
-    let Some(other) = database().await else { return };
+    let Some(database) = Database::postgres().await else { return };
+    let Some(other) = Database::postgres().await else { return };
+    let url = database.url();
     let pool = PgPoolOptions::new().max_connections(3).connect(&url).await.unwrap();
-    let mut untouched = PgConnection::connect(&other).await.unwrap();
+    let mut untouched = PgConnection::connect(&other.url()).await.unwrap();
     let ask = || sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(&pool);
     assert_eq!(ask().await.unwrap(), 1);
     cut(&url).await;
@@ -52,7 +73,7 @@ async fn the_cluster_ends_with_the_process() {
         println!("\n{MARK}{}", own_cluster().map_or(Path::new(""), |cluster| cluster.directory()).display());
         std::process::abort();
     }
-    if database().await.is_none() || own_cluster().is_none() {
+    if Database::postgres().await.is_none() || own_cluster().is_none() {
         return;
     }
     let (_crate, module) = module_path!().split_once("::").unwrap();

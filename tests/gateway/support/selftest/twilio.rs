@@ -171,3 +171,77 @@ async fn takes_call_updates() {
     let ended: Value = post(&twilio, call, &[("Status", "completed")]).await.unwrap().json().await.unwrap();
     assert_eq!(ended["status"], "completed");
 }
+
+#[tokio::test]
+async fn places_calls_and_shows_and_lists_them() {
+    let twilio = FakeTwilio::start().await;
+    let callback = ("StatusCallback", "https://gateway.example.com/twilio/voice/status");
+    let fields = [("To", THEM), ("From", US), ("Url", "https://gateway.example.com/twilio/outbound"), callback];
+    let created: Value = post(&twilio, "Calls.json", &fields).await.unwrap().json().await.unwrap();
+    assert_eq!((&created["status"], &created["direction"]), (&"queued".into(), &"outbound-api".into()));
+    let placed = twilio.wait_for_placed_calls(1).await.remove(0);
+    assert_eq!((placed.to.as_str(), placed.from.as_str(), placed.sid.len()), (THEM, US, 34));
+    assert_eq!((placed.field("StatusCallback"), placed.account.as_str()), (Some(callback.1), ACCOUNT_SID));
+    assert_eq!(created["sid"], placed.sid.as_str());
+
+    let path = format!("Calls/{}.json", placed.sid);
+    twilio.call_is(&placed.sid, "in-progress");
+    assert_eq!(get(&twilio, &path).await.1["status"], "in-progress");
+    post(&twilio, &path, &[("Status", "completed")]).await.unwrap();
+    assert_eq!(twilio.wait_for_call_updates(1).await[0].sid, placed.sid);
+    assert_eq!(get(&twilio, &path).await.1["status"], "completed");
+    assert_eq!(get(&twilio, "Calls/CA00000000000000000000000000000000.json").await.0, 404);
+
+    post(&twilio, "Calls.json", &[("To", THEM), ("From", US), ("Twiml", "<Response/>")]).await.unwrap();
+    let statuses = async |query: &str| {
+        let list = get(&twilio, &format!("Calls.json?{query}")).await.1;
+        let calls = list["calls"].as_array().unwrap_or_else(|| panic!("{list}")).clone();
+        calls.iter().map(|call| call["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&encode_form(&[("To", THEM), ("From", US)])).await, ["queued", "completed"]);
+    assert_eq!(statuses("Status=queued").await, ["queued"]);
+    assert_eq!(statuses(&format!("StartTime%3E={}", placed.created.date())).await.len(), 2);
+    assert!(statuses(&encode_form(&[("To", US)])).await.is_empty());
+}
+
+#[tokio::test]
+async fn refuses_calls_as_twilio_does_and_meets_mishaps() {
+    let twilio = FakeTwilio::start().await;
+    let url = ("Url", "https://gateway.example.com/");
+    let cases: [(&[(&str, &str)], u32); 4] = [
+        (&[("From", US), url], 21201),
+        (&[("To", "12"), ("From", US), url], 21211),
+        (&[("To", THEM), url], 21213),
+        (&[("To", THEM), ("From", US)], 21205),
+    ];
+    for (fields, code) in cases {
+        let response = post(&twilio, "Calls.json", fields).await.unwrap();
+        assert_eq!(response.json::<Value>().await.unwrap()["code"], code);
+    }
+    assert!(twilio.placed_calls().is_empty());
+    twilio.fails(503, 20503);
+    twilio.accepts_but_drops_connection();
+    let place = async || post(&twilio, "Calls.json", &[("To", THEM), ("From", US), url]).await;
+    assert_eq!(place().await.unwrap().status(), 503);
+    assert!(place().await.is_err());
+    assert_eq!(twilio.placed_calls().len(), 1);
+}
+
+#[tokio::test]
+async fn gives_out_recordings_to_those_with_credentials() {
+    let twilio = FakeTwilio::start().await;
+    let url = twilio.keeps_recording("RE1", b"\xff\x00sound");
+    let fetch = async |url: &str, token| {
+        let request = reqwest::Client::new().get(url).basic_auth(ACCOUNT_SID, Some(token));
+        let response = request.send().await.unwrap();
+        let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+        (response.status().as_u16(), content_type, response.bytes().await.unwrap().to_vec())
+    };
+    assert_eq!(fetch(&format!("{url}.mp3"), AUTH_TOKEN).await, (200, "audio/mpeg".into(), b"\xff\x00sound".to_vec()));
+    assert_eq!(fetch(&url, AUTH_TOKEN).await.1, "audio/x-wav");
+    assert_eq!(fetch(&url, "wrong").await.0, 401);
+    assert_eq!(twilio.fetch_count(), 2);
+    twilio.fails_lookup(404, 20404);
+    assert_eq!(fetch(&url, AUTH_TOKEN).await.0, 404, "not there yet");
+    assert_eq!(fetch(&url, AUTH_TOKEN).await.0, 200);
+}
