@@ -90,8 +90,8 @@ impl App {
         let db = match &config.database {
             DatabaseUrl::Sqlite(path) => {
                 let db = Db::open_sqlite(path).await?;
-                // The file is ours alone, so whoever answered these turns is gone.
-                db.fail_orphaned_turns(clock.now()).await.map_err(OpenError::from)?;
+                // The file is ours alone, so whoever answered turns before is gone.
+                db.release_turns().await.map_err(OpenError::from)?;
                 db
             }
             DatabaseUrl::Postgres(url) => Db::open_postgres(url.expose_secret()).await?,
@@ -101,7 +101,9 @@ impl App {
             Directory::new(db.clone(), clock.clone(), config.unknown_callers, config.auto_reply_default, own)
         };
         let (prompt, timeout) = (config.system_prompt.as_deref(), config.llm.timeout);
-        let conversation = ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, timeout);
+        let conversation =
+            ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, &config.voice.tools, timeout);
+        let turns = Turns::new(db.clone(), clock.clone(), conversation.clone());
         let sms = SmsService::new(db.clone(), llm, clock.clone(), conversation.role(), timeout);
         let replier = Replier {
             db: db.clone(),
@@ -125,7 +127,7 @@ impl App {
             documents,
             phrases,
             verifier,
-            turns: Turns::default(),
+            turns,
             refusals: Throttle::new(REFUSALS_TOLD_EVERY),
             started,
         }))

@@ -26,6 +26,7 @@ pub struct Gateway {
     stop_working: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
     worker: JoinHandle<()>,
+    listener: JoinHandle<()>,
 }
 
 /// Why the gateway did not start.
@@ -62,7 +63,11 @@ impl Gateway {
             let (outbox, stop) = (app.outbox.clone(), stop_working.clone());
             tokio::spawn(async move { outbox.run(stop).await })
         };
-        Ok(Self { app, address, stop_serving, stop_working, server, worker })
+        let listener = {
+            let (turns, stop) = (app.turns.clone(), stop_working.clone());
+            tokio::spawn(async move { turns.hear(stop).await })
+        };
+        Ok(Self { app, address, stop_serving, stop_working, server, worker, listener })
     }
 
     /// Where it listens.
@@ -82,6 +87,7 @@ impl Gateway {
         self.stop_working.cancel();
         let drain = async {
             self.worker.await.ok();
+            self.listener.await.ok();
             self.app.drain().await;
         };
         if tokio::time::timeout(LAST_TURNS, drain).await.is_err() {

@@ -3,6 +3,7 @@
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::Db;
 use crate::db::jobs::{DRAFT, Job, REPLY};
+use crate::db::outbound::SEND;
 use crate::sms::reply::{LEASE, Replier};
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +99,7 @@ impl Outbox {
 
     async fn work(&self, job: Job) {
         match job.kind.as_str() {
-            REPLY | DRAFT => self.replier.resume(job).await,
+            REPLY | DRAFT | SEND => self.replier.resume(job).await,
             // A newer version wrote it: leave it to that one.
             other => warn!(job.id = job.id, job.kind = other, "The outbox holds a job of an unknown kind"),
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use switchboard::twilio::form::Form;
 use switchboard::twilio::signature::{Payload, Verifier};
 use switchboard::twilio::twiml::{self, Documents, Speaking};
+use switchboard::twilio::voices::Voice;
 
 /// Rounds timed together, so that reading the clock does not count; few enough that the system rarely interrupts them.
 const ROUNDS: u32 = 200;
@@ -36,9 +37,10 @@ pub fn measure() -> Result<Vec<Step>, Failure> {
     }
 
     let documents = Documents::load(None)?;
-    let how = Speaking { voice: "Polly.Ruth-Neural", language: "en-US", recognition: "en-US" };
+    let voice = Voice { name: "Polly.Ruth-Neural", language: "en-US" };
+    let how = Speaking { voice, recognition: "en-US", speech_model: "", hints: "" };
     let say = ["Sure! Friday at half past twelve it is, at the café & bar.".to_owned(), "Anything else?".to_owned()];
-    let answer = || twiml::say_and_gather(&documents.answer, how, black_box(&say), "/twilio/voice/turns/2");
+    let answer = || twiml::say_and_gather(&documents.answer, how, &black_box(&say)[..], "/twilio/voice/turns/2");
     if !answer().contains("café &amp; bar") {
         return Err(format!("the answer does not hold what was to be said: {}", answer()).into());
     }

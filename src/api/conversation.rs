@@ -134,8 +134,8 @@ impl ConversationApi {
         let (user_id, text) = (body.0.user_id.0, body.0.text.into_inner());
         let person = app.directory.person(user_id).await?.ok_or_else(|| no_user(user_id))?;
         let said_at = app.clock.now();
-        let asked = Asked { person: &person, peer: "", text: &text, except: Except::Nothing, on_call: false };
-        let answer = app.conversation.reply(asked).await?;
+        let asked = Asked { person: &person, peer: "", text: &text, except: Except::Nothing };
+        let answer = app.conversation.answer(asked).await?;
         let turn = app.db.add_conversation(said_at, app.clock.now(), user_id, text, answer).await?;
         let (turn_ms, tokens_in, tokens_out) = (turn.processing_time_ms.round(), turn.input_tokens, turn.output_tokens);
         info!(user.id = user_id, turn_ms, tokens_in, tokens_out, "Answered user {user_id} in {turn_ms} ms");

@@ -42,6 +42,9 @@ pub(super) struct Turn {
     input_text: String,
     /// What was answered; null while there is no answer, and for good when the model failed.
     gpt_response: Nullable<String>,
+    /// What of the answer reached the caller, when it was not all: the caller hung up or broke in, or the answer came too
+    /// late. Only this is told to the model later. Null when all was heard.
+    heard_text: Nullable<String>,
     /// Tokens of the prompt.
     input_tokens: i64,
     /// Tokens of the answer.
@@ -64,6 +67,7 @@ impl From<conversations::Conversation> for Turn {
             turn: row.turn.into(),
             input_text: row.input_text,
             gpt_response: row.gpt_response.into(),
+            heard_text: row.heard_text.into(),
             input_tokens: row.input_tokens,
             output_tokens: row.output_tokens,
             processing_time_ms: row.processing_time_ms,
@@ -83,6 +87,7 @@ impl Example for Turn {
             turn: Some(1).into(),
             input_text: "What is the capital of France?".to_owned(),
             gpt_response: Some("The capital of France is Paris.".to_owned()).into(),
+            heard_text: None.into(),
             input_tokens: 10,
             output_tokens: 8,
             processing_time_ms: 1250.5,
@@ -168,7 +173,7 @@ pub(super) struct Sms {
     message_sid: Nullable<String>,
     /// `sms`, `whatsapp`, `rcs`, `messenger` or `api`.
     channel: String,
-    /// `inbound`.
+    /// `inbound`, or `outbound` for a text that answers none: its words are the reply.
     direction: String,
     /// The sender, as Twilio names it.
     from_number: Nullable<String>,

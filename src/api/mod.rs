@@ -1,4 +1,4 @@
-//! The REST API of the operator: users, preferences, conversations, decisions, history and health, and the
+//! The REST API of the operator: users, preferences, voices, conversations, decisions, history and health, and the
 //! documentation that is made of the same code.
 
 mod auth;
@@ -16,6 +16,7 @@ mod sms;
 mod text;
 mod users;
 mod values;
+mod voices;
 
 pub use paths::canonical_path;
 pub use problem::problem_response;
@@ -38,6 +39,8 @@ enum Tag {
     Users,
     /// How users want to be spoken to.
     Preferences,
+    /// The voices that preferences may name.
+    Voices,
     /// Talking with the model.
     Conversation,
     /// Deciding about texts.
@@ -53,6 +56,7 @@ enum Tag {
 type Operations = Documented<(
     users::UsersApi,
     preferences::PreferencesApi,
+    voices::VoicesApi,
     conversation::ConversationApi,
     sms::SmsApi,
     history::HistoryApi,
@@ -62,6 +66,7 @@ type Operations = Documented<(
 const OPERATIONS: Operations = Documented((
     users::UsersApi,
     preferences::PreferencesApi,
+    voices::VoicesApi,
     conversation::ConversationApi,
     sms::SmsApi,
     history::HistoryApi,

@@ -5,7 +5,7 @@ use super::auth::Admin;
 use super::outcome::{Created, Deleted, NOT_FOUND, Outcome, TAKEN};
 use super::problem::Problem;
 use super::request::{InPath, InQuery, JsonBody};
-use super::text::{self, LanguageTag, PhoneNumber, Text, VoiceName};
+use super::text::{self, LanguageTag, PhoneNumber, Text, TransportName, VoiceName};
 use super::users::no_user;
 use super::values::{Id, Nullable, Timestamp, Whole};
 use crate::app::App;
@@ -44,6 +44,9 @@ struct Preferences {
     notifications_enabled: bool,
     /// Where the owner of one of our numbers is reached, in E.164 form.
     forward_number: Nullable<String>,
+    /// How the user's calls are carried: `gather` (webhooks), `relay` (ConversationRelay), or null for the setting
+    /// `VOICE_TRANSPORT`.
+    voice_transport: Nullable<String>,
     /// When they were made.
     created_at: Timestamp,
     /// When they were last changed.
@@ -61,6 +64,7 @@ impl From<preferences::Preferences> for Preferences {
             conversation_timeout: row.conversation_timeout,
             notifications_enabled: row.notifications_enabled,
             forward_number: row.forward_number.into(),
+            voice_transport: row.voice_transport.into(),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
         }
@@ -78,6 +82,7 @@ impl Example for Preferences {
             conversation_timeout: DEFAULT_CONVERSATION_TIMEOUT,
             notifications_enabled: true,
             forward_number: None.into(),
+            voice_transport: None.into(),
             created_at: Timestamp::EXAMPLE,
             updated_at: Timestamp::EXAMPLE,
         }
@@ -103,6 +108,10 @@ struct Given {
     /// Where the owner of one of our numbers is reached, in E.164 form; null takes it away.
     #[oai(nullable)]
     forward_number: MaybeUndefined<Text<PhoneNumber>>,
+    /// How the user's calls are carried: `gather` (webhooks) or `relay` (ConversationRelay); null leaves it to the setting
+    /// `VOICE_TRANSPORT`.
+    #[oai(nullable)]
+    voice_transport: MaybeUndefined<Text<TransportName>>,
 }
 
 impl Example for Given {
@@ -114,6 +123,7 @@ impl Example for Given {
             conversation_timeout: Some(Whole(DEFAULT_CONVERSATION_TIMEOUT)),
             notifications_enabled: Some(true),
             forward_number: MaybeUndefined::Undefined,
+            voice_transport: MaybeUndefined::Value(Text::example()),
         }
     }
 }
@@ -128,6 +138,7 @@ impl From<Given> for PreferencesChange {
             conversation_timeout: given.conversation_timeout.map(|seconds| seconds.0),
             notifications_enabled: given.notifications_enabled,
             forward_number: text::update(given.forward_number),
+            voice_transport: text::update(given.voice_transport),
         }
     }
 }
@@ -159,6 +170,7 @@ impl PreferencesApi {
             conversation_timeout: Some(DEFAULT_CONVERSATION_TIMEOUT),
             notifications_enabled: Some(true),
             forward_number: None,
+            voice_transport: None,
         };
         let made = app.db.create_preferences(app.clock.now(), user_id.0.0, given, default).await?;
         app.directory.forget().await;

@@ -1,6 +1,7 @@
 //! The kinds of text that requests may hold: what each must be, for the documentation and for the check alike.
 
 use super::values::inline_type;
+use crate::config::Transport;
 use crate::twilio::address::is_e164;
 use crate::twilio::voices;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
@@ -29,8 +30,15 @@ pub(super) struct Kind {
     accepts: fn(&str) -> bool,
 }
 
-const KINDS: [&Kind; 6] =
-    [Username::KIND, Email::KIND, PhoneNumber::KIND, Words::KIND, LanguageTag::KIND, VoiceName::KIND];
+const KINDS: [&Kind; 7] = [
+    Username::KIND,
+    Email::KIND,
+    PhoneNumber::KIND,
+    Words::KIND,
+    LanguageTag::KIND,
+    VoiceName::KIND,
+    TransportName::KIND,
+];
 
 impl Kind {
     /// The kind that a schema made by [`Kind::schema`] is of.
@@ -176,6 +184,22 @@ impl TextKind for VoiceName {
             name.starts_with(|first: char| first.is_ascii_alphabetic())
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         },
+    };
+}
+
+/// How calls are carried.
+pub(super) struct TransportName;
+
+impl TextKind for TransportName {
+    const KIND: &'static Kind = &Kind {
+        title: "Transport",
+        length: (5, 6),
+        format: None,
+        values: || Transport::ALL.map(|transport| transport.name().into()).into(),
+        pattern: None,
+        example: "relay",
+        must: "must be the name of a transport",
+        accepts: |name| Transport::of(name).is_some(),
     };
 }
 

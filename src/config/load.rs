@@ -13,8 +13,8 @@ use tracing::level_filters::LevelFilter;
 use super::env::{Env, Read};
 use super::values::{self, boolean, choice, key, line, list, number, seconds};
 use super::{
-    Config, ConfigError, CorsOrigins, DatabaseUrl, LlmConfig, LogConfig, LogFormat, PublicUrl, SmsConfig, TwilioConfig,
-    UnknownCallers, VoiceConfig, Warning,
+    Config, ConfigError, CorsOrigins, DatabaseUrl, LlmConfig, LogConfig, LogFormat, PublicUrl, SmsConfig, SpeechConfig,
+    SpeechSource, Transport, TtsFormat, TwilioConfig, UnknownCallers, VoiceConfig, VoiceTool, Warning,
 };
 
 const DEFAULT_DATABASE: &str = "./switchboard.db";
@@ -58,10 +58,7 @@ fn read(env: &mut Env) -> Config {
         admin_api_key: admin_api_key.unwrap_or_else(|| random_key(env, "ADMIN_API_KEY")),
         admin_api_key_generated,
         auth_token_generated,
-        voice: VoiceConfig {
-            reply_budget: env.or("VOICE_REPLY_BUDGET", Duration::from_secs(2), |text| seconds(text, 10)),
-            patience: env.or("VOICE_PATIENCE", Duration::from_secs(25), |text| seconds(text, 300)),
-        },
+        voice: voice(env),
         sms: SmsConfig { reply_budget: env.or("SMS_REPLY_BUDGET", Duration::from_secs(10), |text| seconds(text, 12)) },
         twiml_templates_dir: env.optional("TWIML_TEMPLATES_DIR", values::directory),
         unknown_callers: env.or("UNKNOWN_CALLERS", UnknownCallers::Create, |text| {
@@ -90,6 +87,13 @@ fn llm(env: &mut Env) -> LlmConfig {
         max_tokens: env.or("OPENAI_MAX_TOKENS", 500, |text| number(text, 1..=1_000_000)),
         temperature: env.or("OPENAI_TEMPERATURE", 0.7, |text| number(text, 0.0..=2.0)),
         timeout: env.or("OPENAI_TIMEOUT", Duration::from_secs(20), |text| seconds(text, 600)),
+        speech: SpeechConfig {
+            tts_model: env.or("OPENAI_TTS_MODEL", "gpt-4o-mini-tts".to_owned(), line),
+            tts_format: env.or("OPENAI_TTS_FORMAT", TtsFormat::Mp3, |text| {
+                choice(text, &[("mp3", TtsFormat::Mp3), ("wav", TtsFormat::Wav)])
+            }),
+            transcribe_model: env.optional("OPENAI_TRANSCRIBE_MODEL", line),
+        },
         max_retries: env.or("MAX_RETRIES", 3, |text| number(text, 0..=10)),
         retry_delay: env.or("RETRY_DELAY", Duration::from_secs(1), |text| values::seconds_or_zero(text, 60)),
     }
@@ -108,6 +112,35 @@ fn twilio(env: &mut Env) -> (TwilioConfig, bool) {
         api_base_url: api_base_url.unwrap_or_else(|| "https://api.twilio.com".to_owned()),
     };
     (twilio, generated)
+}
+
+fn voice(env: &mut Env) -> VoiceConfig {
+    let max_minutes = env.or("VOICE_MAX_MINUTES", 30, |text| number(text, 1..=240));
+    let voicemail_max_seconds = env.or("VOICEMAIL_MAX_SECONDS", 120, |text| number(text, 1..=600));
+    VoiceConfig {
+        reply_budget: env.or("VOICE_REPLY_BUDGET", Duration::from_secs(2), |text| seconds(text, 10)),
+        patience: env.or("VOICE_PATIENCE", Duration::from_secs(25), |text| seconds(text, 300)),
+        transport: env.or("VOICE_TRANSPORT", Transport::Gather, |text| {
+            choice(text, &Transport::ALL.map(|transport| (transport.name(), transport)))
+        }),
+        longest_call: Duration::from_secs(60 * max_minutes),
+        transfer_number: env.private("TRANSFER_NUMBER", values::phone_number),
+        speech_model: env.optional("SPEECH_MODEL", values::speech_model),
+        speech_hints: env.or("SPEECH_HINTS", String::new(), values::speech_hints),
+        speech: env.or("SPEECH", SpeechSource::Twilio, |text| {
+            choice(text, &[("twilio", SpeechSource::Twilio), ("openai", SpeechSource::OpenAi)])
+        }),
+        summaries: env.or("CALL_SUMMARIES", true, boolean),
+        tools: env.or("VOICE_TOOLS", Vec::new(), voice_tools),
+        longest_voicemail: Duration::from_secs(voicemail_max_seconds),
+    }
+}
+
+/// Tools by their names, each kept once.
+fn voice_tools(text: &str) -> Read<Vec<VoiceTool>> {
+    let named = VoiceTool::ALL.map(|tool| (tool.name(), tool));
+    let given = list(text, |name| choice(name, &named))?;
+    Ok(VoiceTool::ALL.into_iter().filter(|tool| given.contains(tool)).collect())
 }
 
 fn auth_tokens(text: &str) -> Read<Vec<SecretString>> {
@@ -130,6 +163,9 @@ fn check_together(env: &mut Env, config: &Config) {
     if voice.patience < voice.reply_budget {
         let budget = voice.reply_budget.as_secs_f64();
         env.fault("VOICE_PATIENCE", format!("must be at least VOICE_REPLY_BUDGET, which is {budget} seconds"));
+    }
+    if voice.transfer_number.as_ref().is_some_and(|number| twilio.phone_numbers.contains(number)) {
+        env.fault("TRANSFER_NUMBER", "must not be one of TWILIO_PHONE_NUMBERS: a transferred call would come back");
     }
     if config.llm.is_configured() && config.request_timeout < config.llm.timeout {
         env.warn(
@@ -177,6 +213,18 @@ fn check_public_address(env: &mut Env, config: &Config) {
             }
         }
         None => {
+            if config.voice.transport == Transport::Relay {
+                env.warn(
+                    "PUBLIC_BASE_URL is not set beside VOICE_TRANSPORT=relay: Twilio must be able to reach the gateway at \
+                    the address that a call's webhook names, by wss.",
+                );
+            }
+            if config.voice.speech == SpeechSource::OpenAi {
+                env.warn(
+                    "PUBLIC_BASE_URL is not set beside SPEECH=openai: Twilio must be able to fetch what is spoken from the \
+                    address that a call's webhook names.",
+                );
+            }
             if !config.host.is_loopback() && config.trusted_proxies.is_empty() {
                 env.warn(
                     "PUBLIC_BASE_URL is not set while HOST is open to the network: signatures are checked against the \

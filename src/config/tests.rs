@@ -44,12 +44,20 @@ fn the_template_holds_the_defaults() {
     let (of_template, warnings) = Config::load(|name| template.get(name).cloned()).unwrap();
     assert_eq!(format!("{of_template:#?}"), format!("{:#?}", config(&[])));
     assert_eq!(warnings, []);
-    let lists = ["TRUSTED_HOSTS", "TRUSTED_PROXIES", "TWILIO_PHONE_NUMBERS"];
+    let lists = ["SPEECH_HINTS", "TRUSTED_HOSTS", "TRUSTED_PROXIES", "TWILIO_PHONE_NUMBERS", "VOICE_TOOLS"];
     for (name, value) in template.iter().filter(|(_, value)| value.is_empty()) {
         let optional = name.ends_with("_FILE") || template.contains_key(&format!("{name}_FILE"));
         let optional = optional || lists.contains(&name.as_str());
-        let without_default =
-            ["OPENAI_BASE_URL", "PUBLIC_BASE_URL", "SYSTEM_PROMPT", "TWILIO_ACCOUNT_SID", "TWIML_TEMPLATES_DIR"];
+        let without_default = [
+            "OPENAI_BASE_URL",
+            "OPENAI_TRANSCRIBE_MODEL",
+            "PUBLIC_BASE_URL",
+            "SPEECH_MODEL",
+            "SYSTEM_PROMPT",
+            "TRANSFER_NUMBER",
+            "TWILIO_ACCOUNT_SID",
+            "TWIML_TEMPLATES_DIR",
+        ];
         assert!(optional || without_default.contains(&name.as_str()), "{name}={value} hides its default");
     }
 }
@@ -67,13 +75,29 @@ fn nothing_set_gives_the_documented_defaults() {
     assert_eq!((llm.model.as_str(), llm.max_tokens, llm.temperature), ("gpt-3.5-turbo", 500, 0.7));
     assert_eq!((llm.timeout, llm.max_retries), (Duration::from_secs(20), 3));
     assert_eq!(llm.retry_delay, Duration::from_secs(1));
+    let speech =
+        SpeechConfig { tts_model: "gpt-4o-mini-tts".to_owned(), tts_format: TtsFormat::Mp3, transcribe_model: None };
+    assert_eq!(llm.speech, speech);
     assert_eq!(config.request_timeout, Duration::from_secs(30));
     assert_eq!(config.cors_origins, CorsOrigins::Any);
     assert!(config.trusted_hosts.is_empty() && config.trusted_proxies.is_empty());
     assert_eq!(config.twilio.api_base_url, "https://api.twilio.com");
     assert!(config.twilio.account_sid.is_none() && config.twilio.phone_numbers.is_empty());
     assert!(config.public_url.is_none() && config.system_prompt.is_none() && config.twiml_templates_dir.is_none());
-    assert_eq!(config.voice, VoiceConfig { reply_budget: Duration::from_secs(2), patience: Duration::from_secs(25) });
+    let voice = VoiceConfig {
+        reply_budget: Duration::from_secs(2),
+        patience: Duration::from_secs(25),
+        transport: Transport::Gather,
+        longest_call: Duration::from_secs(1800),
+        transfer_number: None,
+        speech_model: None,
+        speech_hints: String::new(),
+        speech: SpeechSource::Twilio,
+        summaries: true,
+        tools: Vec::new(),
+        longest_voicemail: Duration::from_secs(120),
+    };
+    assert_eq!(config.voice, voice);
     assert_eq!(config.sms, SmsConfig { reply_budget: Duration::from_secs(10) });
     assert_eq!(config.unknown_callers, UnknownCallers::Create);
     assert!(config.auto_reply_default);
@@ -103,6 +127,9 @@ fn values_are_taken() {
         ("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1/"),
         ("OPENAI_TEMPERATURE", "2"),
         ("RETRY_DELAY", "0"),
+        ("OPENAI_TTS_MODEL", "tts-1"),
+        ("OPENAI_TTS_FORMAT", "WAV"),
+        ("OPENAI_TRANSCRIBE_MODEL", "whisper-1"),
         ("OPENAI_TIMEOUT", "1.5"),
         ("CORS_ORIGINS", r#"["https://a.example"]"#),
         ("TRUSTED_HOSTS", "A.example, [::1]"),
@@ -116,11 +143,33 @@ fn values_are_taken() {
         ("TWIML_TEMPLATES_DIR", "src"),
         ("PUBLIC_BASE_URL", "https://a.example/gw/"),
         ("TWILIO_API_BASE_URL", "http://127.0.0.1:1/"),
+        ("VOICE_TRANSPORT", "RELAY"),
+        ("VOICE_MAX_MINUTES", "240"),
+        ("TRANSFER_NUMBER", "+14155550199"),
+        ("SPEECH_MODEL", "deepgram_nova-2-phonecall"),
+        ("SPEECH_HINTS", " Switchboard, Ann Öhlund ,,opening hours"),
+        ("SPEECH", "openai"),
+        ("CALL_SUMMARIES", "no"),
+        ("VOICE_TOOLS", "switch_language,END_CALL, end_call"),
+        ("VOICEMAIL_MAX_SECONDS", "1"),
     ]);
+    let voice = &config.voice;
+    assert_eq!((voice.transport, voice.speech, voice.summaries), (Transport::Relay, SpeechSource::OpenAi, false));
+    assert_eq!((voice.longest_call, voice.longest_voicemail), (Duration::from_secs(14_400), Duration::from_secs(1)));
+    assert_eq!(voice.transfer_number.as_deref(), Some("+14155550199"));
+    assert_eq!(voice.speech_model.as_deref(), Some("deepgram_nova-2-phonecall"));
+    assert_eq!(voice.speech_hints, "Switchboard,Ann Öhlund,opening hours");
+    assert_eq!(voice.tools, [VoiceTool::EndCall, VoiceTool::SwitchLanguage]);
     assert_eq!(config.log, LogConfig { level: LevelFilter::DEBUG, format: LogFormat::Json });
     assert!(config.llm.is_configured() && config.host.is_loopback() && config.port == 0);
     assert_eq!(config.llm.base_url.as_deref(), Some("http://127.0.0.1:11434/v1"));
     assert_eq!((config.llm.timeout, config.llm.retry_delay), (Duration::from_millis(1500), Duration::ZERO));
+    let speech = SpeechConfig {
+        tts_model: "tts-1".to_owned(),
+        tts_format: TtsFormat::Wav,
+        transcribe_model: Some("whisper-1".to_owned()),
+    };
+    assert_eq!(config.llm.speech, speech);
     assert_eq!(config.trusted_hosts, ["a.example", "[::1]"]);
     assert!(config.trusted_proxies[0].contains(IpAddr::from([10, 1, 2, 3])));
     assert_eq!(config.twilio.auth_tokens.len(), 2);
@@ -165,6 +214,9 @@ fn every_bad_value_is_a_fault_that_names_its_variable() {
         ("OPENAI_MAX_TOKENS", &["0", "-1", "1.5"]),
         ("OPENAI_TEMPERATURE", &["-0.1", "2.1", "NaN", "warm"]),
         ("OPENAI_TIMEOUT", &["0", "-1", "601", "NaN", "inf", "1e400", "1e-12", "20s"]),
+        ("OPENAI_TTS_MODEL", &["a\nb"]),
+        ("OPENAI_TTS_FORMAT", &["opus"]),
+        ("OPENAI_TRANSCRIBE_MODEL", &["a\nb"]),
         ("MAX_RETRIES", &["11", "-1", "x"]),
         ("RETRY_DELAY", &["-1", "61", "NaN"]),
         ("REQUEST_TIMEOUT", &["0", "601"]),
@@ -180,6 +232,15 @@ fn every_bad_value_is_a_fault_that_names_its_variable() {
         ("VOICE_REPLY_BUDGET", &["0", "10.1"]),
         ("SMS_REPLY_BUDGET", &["0", "12.5"]),
         ("VOICE_PATIENCE", &["1", "0", "301"]),
+        ("VOICE_TRANSPORT", &["webhook"]),
+        ("VOICE_MAX_MINUTES", &["0", "241", "1.5"]),
+        ("TRANSFER_NUMBER", &["4155550123", "+0155550123", "+14155550123,+14155550124"]),
+        ("SPEECH_MODEL", &["nova-3", "deepgram_", "deepgram_a b", "Phone_Call"]),
+        ("SPEECH_HINTS", &[&"a".repeat(101), &"a,".repeat(501), &"words of a phrase,".repeat(400), "a\nb"]),
+        ("SPEECH", &["google"]),
+        ("CALL_SUMMARIES", &["y"]),
+        ("VOICE_TOOLS", &["end_call,delete_everything"]),
+        ("VOICEMAIL_MAX_SECONDS", &["0", "601"]),
         ("UNKNOWN_CALLERS", &["ignore"]),
         ("AUTO_REPLY_DEFAULT", &["y"]),
         ("TWIML_TEMPLATES_DIR", &["no/such/folder", "Cargo.toml"]),
@@ -190,6 +251,13 @@ fn every_bad_value_is_a_fault_that_names_its_variable() {
             assert!(printed.starts_with(&format!("{name}: ")) && !printed.contains('\n'), "{printed}");
         }
     }
+}
+
+#[test]
+fn nobody_is_transferred_to_a_number_of_ours() {
+    let ours = ("TWILIO_PHONE_NUMBERS", "+14155550123,+14155550124");
+    assert!(fault(&[ours, ("TRANSFER_NUMBER", "+14155550124")]).starts_with("TRANSFER_NUMBER: must not be one of"));
+    assert!(config(&[ours, ("TRANSFER_NUMBER", "+14155550125")]).voice.transfer_number.is_some());
 }
 
 #[test]
@@ -240,6 +308,8 @@ fn what_may_not_have_been_meant_is_a_warning() {
         (&[("PUBLIC_BASE_URL", "http://127.0.0.1:8000")], "PUBLIC_BASE_URL is not https"),
         (&[("PUBLIC_BASE_URL", "https://a.example"), ("TRUSTED_HOSTS", "b.example")], "TRUSTED_HOSTS leaves out"),
         (&[("HOST", "0.0.0.0")], "PUBLIC_BASE_URL is not set"),
+        (&[("VOICE_TRANSPORT", "relay")], "PUBLIC_BASE_URL is not set beside VOICE_TRANSPORT"),
+        (&[("SPEECH", "openai")], "PUBLIC_BASE_URL is not set beside SPEECH"),
         (&[("TRUSTED_PROXIES", "0.0.0.0/0")], "TRUSTED_PROXIES trusts every"),
         (&[("OPENAI_API_KEY", "sk-x"), ("OPENAI_TIMEOUT", "60")], "REQUEST_TIMEOUT is shorter"),
         (&[("DATABASE_URL", "sqlite:///app.db")], "DATABASE_URL names a file in the root"),

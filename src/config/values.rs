@@ -98,7 +98,45 @@ pub(super) fn phone_number(text: &str) -> Read<String> {
     let sound = (2..=15).contains(&digits.len())
         && !digits.starts_with('0')
         && digits.bytes().all(|digit| digit.is_ascii_digit());
-    if sound { Ok(text.to_owned()) } else { Err("must be phone numbers in E.164 form, such as +14155550123".into()) }
+    if sound { Ok(text.to_owned()) } else { Err("must be in E.164 form, such as +14155550123".into()) }
+}
+
+/// A value of `<Gather speechModel>`: a generic one, one of Google's, or any of Deepgram's behind its prefix.
+pub(super) fn speech_model(text: &str) -> Read<String> {
+    const LISTED: [&str; 9] = [
+        "default",
+        "numbers_and_commands",
+        "phone_call",
+        "experimental_conversations",
+        "experimental_utterances",
+        "googlev2_long",
+        "googlev2_short",
+        "googlev2_telephony",
+        "googlev2_telephony_short",
+    ];
+    let is_deepgrams = text.strip_prefix("deepgram_").is_some_and(|model| {
+        !model.is_empty() && model.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    });
+    if is_deepgrams || LISTED.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must be one of {}, or a model of Deepgram's such as deepgram_nova-3", LISTED.join(", ")))
+    }
+}
+
+/// A comma-separated list of at most 500 words and phrases of at most 100 characters each, as `<Gather hints>` takes it. In
+/// all they leave room for the answer in a document, which may have 64 kB.
+pub(super) fn speech_hints(text: &str) -> Read<String> {
+    let hints = list(text, |hint| match hint.chars().count() {
+        ..=100 => line(hint),
+        _ => Err("must be words and phrases of at most 100 characters".into()),
+    })?;
+    let joined = hints.join(",");
+    if hints.len() <= 500 && joined.len() <= 6_000 {
+        Ok(joined)
+    } else {
+        Err("must be at most 500 words and phrases, and 6000 bytes in all".into())
+    }
 }
 
 /// A host name or address as a `Host` header gives it, in lower case and without its port.

@@ -1,10 +1,18 @@
 //! The conversation: whose it is, what the model is told, what it answers, and how that is spoken. Knows no HTTP and no TwiML.
 
+mod abbreviations;
+pub mod call;
+pub mod parts;
 pub mod party;
 pub mod phrases;
+pub mod plain;
+pub mod reply;
+pub mod sentences;
 pub mod service;
 pub mod speech;
 pub mod thread;
+pub mod tools;
 pub mod turns;
+mod writer;
 
 pub use service::{Asked, ConversationService};

@@ -2,7 +2,7 @@
 //! user's. And with whom the user then speaks: the peer, which keeps two callers of one owner apart.
 
 use crate::clock::Clock;
-use crate::config::UnknownCallers;
+use crate::config::{Transport, UnknownCallers};
 use crate::db::users::Profile;
 use crate::db::{Db, DbError};
 use crate::twilio::address::Address;
@@ -27,6 +27,10 @@ pub struct Person {
     pub user_id: i64,
     /// See [`crate::db::users::User::is_active`].
     pub is_active: bool,
+    /// The user's own number in E.164; it may be one of ours.
+    pub phone_number: Option<String>,
+    /// In E.164, where the owner of one of our numbers is reached.
+    pub forward_number: Option<String>,
     /// The language to speak and to listen for.
     pub language: &'static Language,
     /// The preferred voice, as the preferences name it.
@@ -37,6 +41,10 @@ pub struct Person {
     pub auto_reply: bool,
     /// Seconds after which a pause starts a new conversation.
     pub conversation_timeout: i64,
+    /// Whether the user wants to be told of what happened.
+    pub notifications_enabled: bool,
+    /// How the user's calls are carried; `None` leaves it to the setting.
+    pub voice_transport: Option<Transport>,
 }
 
 /// A user, and with whom the user speaks.
@@ -57,17 +65,12 @@ pub struct Directory {
     unknown: UnknownCallers,
     auto_reply_default: bool,
     own_numbers: Arc<[String]>,
-    known: Cache<String, Option<Arc<Found>>>,
+    known: Cache<String, Option<Arc<Person>>>,
 }
 
 /// What is remembered of two numbers.
 fn key(from: &Address<'_>, to: &Address<'_>) -> String {
     format!("{} {}", from.number.unwrap_or_default(), to.number.unwrap_or_default())
-}
-
-struct Found {
-    person: Arc<Person>,
-    phone_number: Option<String>,
 }
 
 impl Directory {
@@ -102,7 +105,7 @@ impl Directory {
     /// # Errors
     /// When the database fails.
     pub async fn person(&self, user_id: i64) -> Result<Option<Person>, DbError> {
-        Ok(self.db.profile(user_id).await?.map(|profile| self.person_of(&profile)))
+        Ok(self.db.profile(user_id).await?.map(|profile| self.person_of(profile)))
     }
 
     /// Forgets all that is remembered, after a user or preferences changed.
@@ -129,22 +132,19 @@ impl Directory {
             Some(found) => found,
             None => {
                 let profile = self.db.profile_between(from.number, to.number).await?;
-                let found = profile.map(|profile| {
-                    let person = Arc::new(self.person_of(&profile));
-                    Arc::new(Found { person, phone_number: profile.phone_number })
-                });
+                let found = profile.map(|profile| Arc::new(self.person_of(profile)));
                 self.known.insert(key, found.clone()).await;
                 found
             }
         };
-        Ok(found.map(|found| {
-            let is_caller = from.number.is_some() && found.phone_number.as_deref() == from.number;
+        Ok(found.map(|person| {
+            let is_caller = from.number.is_some() && person.phone_number.as_deref() == from.number;
             let peer = match (is_caller, from.number) {
                 (true, _) => String::new(),
                 (false, Some(number)) => number.to_owned(),
                 (false, None) => sid.to_owned(),
             };
-            Party { person: found.person.clone(), peer }
+            Party { person, peer }
         }))
     }
 
@@ -156,21 +156,25 @@ impl Directory {
                 self.db.profile_by_name(WITHHELD).await?.ok_or(DbError::NoParent)?
             }
         };
-        Ok(Party { person: Arc::new(self.person_of(&profile)), peer: sid.to_owned() })
+        Ok(Party { person: Arc::new(self.person_of(profile)), peer: sid.to_owned() })
     }
 
-    fn person_of(&self, profile: &Profile) -> Person {
+    fn person_of(&self, profile: Profile) -> Person {
         let tag = profile.language.as_deref().unwrap_or(voices::DEFAULT_LANGUAGE);
         let language = voices::language(tag).unwrap_or(&voices::languages()[0]);
-        let tts_voice = profile.tts_voice.as_deref().unwrap_or(voices::DEFAULT_VOICE);
+        let tts_voice = profile.tts_voice.unwrap_or_else(|| voices::DEFAULT_VOICE.to_owned());
         Person {
             user_id: profile.user_id,
             is_active: profile.is_active,
+            phone_number: profile.phone_number,
+            forward_number: profile.forward_number,
             language,
-            tts_voice: tts_voice.to_owned(),
-            voice: voices::voice_for(tts_voice, language),
+            voice: voices::voice_for(&tts_voice, language),
+            tts_voice,
             auto_reply: profile.auto_reply_enabled.unwrap_or(self.auto_reply_default),
             conversation_timeout: profile.conversation_timeout.unwrap_or(DEFAULT_CONVERSATION_TIMEOUT),
+            notifications_enabled: profile.notifications_enabled.unwrap_or(true),
+            voice_transport: profile.voice_transport.as_deref().and_then(Transport::of),
         }
     }
 }

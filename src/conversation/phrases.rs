@@ -1,6 +1,12 @@
-//! The fixed sentences of each language, and how a caller says goodbye in it: built in, or from the operator's folder.
+//! The fixed sentences of each language, and what callers say in it that needs no model: built in, or from the operator's
+//! folder.
+
+mod heard;
+#[cfg(test)]
+mod tests;
 
 use crate::twilio::voices::Language;
+use heard::{Phrase, consists_of};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,13 +31,39 @@ pub struct Phrases {
     pub refused: String,
     /// The same for a text.
     pub text_refused: String,
-    /// How a caller says goodbye, in lower case.
-    pub goodbyes: Vec<String>,
-    /// What may stand around a goodbye without making it anything else, in lower case.
-    pub courtesies: Vec<String>,
-    /// The two lists above as they are compared: letters, and whether they are a goodbye.
-    #[serde(skip)]
-    farewells: Vec<(Vec<char>, bool)>,
+    /// A person is being called for the caller.
+    pub transferring: String,
+    /// Nobody answered; the caller may press 1 for the voicemail or go on talking.
+    pub transfer_failed: String,
+    /// Nobody can be called for the caller; the call goes on.
+    pub no_transfer: String,
+    /// The person who took the call hung up; it ends.
+    pub transfer_over: String,
+    /// Before the tone; `#` ends the message.
+    pub voicemail: String,
+    /// The message is recorded; the call ends.
+    pub voicemail_thanks: String,
+    /// Nothing was recorded; the call ends.
+    pub voicemail_empty: String,
+    /// The caller wants the last answer again, and there is none.
+    pub nothing_to_repeat: String,
+    /// The call has lasted as long as one may; it ends.
+    pub time_over: String,
+    /// The text that tells the owner what a voicemail says: `{caller}`, `{transcript}`.
+    notice_voicemail: String,
+    /// The text that tells the owner of a voicemail whose words are not known: `{caller}`, `{seconds}`.
+    notice_voicemail_silent: String,
+    /// How a caller says goodbye, in lower case, as in all lists of what callers say.
+    goodbyes: Vec<Phrase>,
+    /// What may stand around a goodbye without making it anything else.
+    courtesies: Vec<Phrase>,
+    /// How a caller asks for a person.
+    human_wishes: Vec<Phrase>,
+    /// How a caller asks to leave a message.
+    voicemail_wishes: Vec<Phrase>,
+    /// What may stand around a wish without making it anything else; unlike a courtesy it never declines, since "no" turns
+    /// "operator" into the opposite.
+    pleas: Vec<Phrase>,
 }
 
 /// The sentences of all languages.
@@ -75,15 +107,7 @@ impl PhraseBook {
                 }
                 Some(Err(_)) | None => (*built_in).to_owned(),
             };
-            let fault = |reason: String| PhrasesError { file: file.clone(), reason };
-            let mut phrases: Phrases = toml::from_str(&source).map_err(|error| fault(error.to_string()))?;
-            if phrases.one_moment.is_empty() {
-                return Err(fault("one_moment needs at least one sentence".to_owned()));
-            }
-            if let Some(name) = phrases.unspoken() {
-                return Err(fault(format!("{name} has an empty sentence, which Twilio refuses to say")));
-            }
-            phrases.prepare();
+            let phrases = parse(&source).map_err(|reason| PhrasesError { file, reason })?;
             by_language.insert(*language, phrases);
         }
         Ok(Self { by_language })
@@ -100,112 +124,76 @@ impl Phrases {
     /// Whether the caller says goodbye and nothing else: the whole utterance consists of goodbyes and courtesies. "Don't say
     /// goodbye yet" does not.
     pub fn is_goodbye(&self, utterance: &str) -> bool {
-        let said = letters(utterance);
-        if said.len() > LONGEST_GOODBYE {
-            return false;
-        }
-        // reached[i]: whether the first i letters can be covered without a goodbye, and with one.
-        let mut reached = vec![(false, false); said.len() + 1];
-        reached[0].0 = true;
-        for at in 0..said.len() {
-            let (without, with) = reached[at];
-            if !without && !with {
-                continue;
-            }
-            for (phrase, is_goodbye) in &self.farewells {
-                if said[at..].starts_with(phrase) {
-                    let next = &mut reached[at + phrase.len()];
-                    next.0 |= without && !is_goodbye;
-                    next.1 |= with || (without && *is_goodbye);
-                }
-            }
-        }
-        reached[said.len()].1
+        consists_of(utterance, &self.goodbyes, &self.courtesies)
     }
 
-    /// The name of a sentence that has no words.
-    fn unspoken(&self) -> Option<&'static str> {
-        let single = [
-            ("greeting", &self.greeting),
-            ("did_not_hear", &self.did_not_hear),
-            ("apology", &self.apology),
-            ("unavailable", &self.unavailable),
-            ("goodbye", &self.goodbye),
-            ("refused", &self.refused),
-            ("text_refused", &self.text_refused),
-        ];
-        let several = self.one_moment.iter().map(|text| ("one_moment", text));
-        single.into_iter().chain(several).find(|(_, text)| text.trim().is_empty()).map(|(name, _)| name)
+    /// Whether the caller asks for a person and for nothing else. "I don't want to speak to a human" does not.
+    pub fn wants_human(&self, utterance: &str) -> bool {
+        consists_of(utterance, &self.human_wishes, &self.pleas)
     }
 
-    /// Prepares [`Phrases::is_goodbye`].
-    fn prepare(&mut self) {
-        let goodbyes = self.goodbyes.iter().map(|phrase| (letters(phrase), true));
-        let courtesies = self.courtesies.iter().map(|phrase| (letters(phrase), false));
-        self.farewells = goodbyes.chain(courtesies).filter(|(phrase, _)| !phrase.is_empty()).collect();
+    /// Whether the caller asks to leave a message and for nothing else. "Can you take a message to Tom?" does not.
+    pub fn wants_voicemail(&self, utterance: &str) -> bool {
+        consists_of(utterance, &self.voicemail_wishes, &self.pleas)
+    }
+
+    /// The text that tells the owner of a voicemail of `seconds` from `caller`, with its words if there are any.
+    pub fn notice(&self, caller: &str, transcript: Option<&str>, seconds: i64) -> String {
+        let seconds = seconds.to_string();
+        match transcript.map(str::trim).filter(|words| !words.is_empty()) {
+            Some(words) => fill(&self.notice_voicemail, &[("caller", caller), ("transcript", words)]),
+            None => fill(&self.notice_voicemail_silent, &[("caller", caller), ("seconds", &seconds)]),
+        }
+        .expect("the placeholders were checked when the sentences were loaded")
     }
 }
 
-/// Letters beyond which nobody only says goodbye.
-const LONGEST_GOODBYE: usize = 160;
-
-/// The letters and digits of a text in lower case: blanks, signs and accents written apart make no difference, and scripts
-/// without blanks need no other rule.
-fn letters(text: &str) -> Vec<char> {
-    text.to_lowercase().chars().filter(|letter| letter.is_alphanumeric()).collect()
+/// The sentences of a file.
+///
+/// # Errors
+/// What is wrong with the file.
+fn parse(source: &str) -> Result<Phrases, String> {
+    let phrases: Phrases = toml::from_str(source).map_err(|error| error.to_string())?;
+    if phrases.one_moment.is_empty() {
+        return Err("one_moment needs at least one sentence".to_owned());
+    }
+    if let Some(name) = unspoken(source) {
+        return Err(format!("{name} has an empty sentence, which Twilio refuses to say"));
+    }
+    for (name, notice, placeholders) in [
+        ("notice_voicemail", &phrases.notice_voicemail, ["caller", "transcript"]),
+        ("notice_voicemail_silent", &phrases.notice_voicemail_silent, ["caller", "seconds"]),
+    ] {
+        if let Some(missing) = placeholders.iter().find(|known| !notice.contains(&format!("{{{known}}}"))) {
+            return Err(format!("{name} lacks {{{missing}}}"));
+        }
+        fill(notice, &placeholders.map(|known| (known, ""))).map_err(|reason| format!("{name} {reason}"))?;
+    }
+    Ok(phrases)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::twilio::voices::languages;
-    use std::collections::HashSet;
+/// The name of a sentence or list, whichever, that has a text without words.
+fn unspoken(source: &str) -> Option<String> {
+    let texts: toml::Table = toml::from_str(source).ok()?;
+    let wordless = |text: &toml::Value| text.as_str().is_some_and(|text| text.trim().is_empty());
+    let several = |texts: &toml::Value| texts.as_array().is_some_and(|texts| texts.iter().any(wordless));
+    texts.into_iter().find(|(_, value)| wordless(value) || several(value)).map(|(name, _)| name)
+}
 
-    fn bases() -> HashSet<&'static str> {
-        languages().iter().map(|language| language.phrases).collect()
+/// A sentence with its placeholders filled, in one pass: braces in a value are no placeholders.
+///
+/// # Errors
+/// What is wrong: a placeholder without a value.
+fn fill(sentence: &str, values: &[(&str, &str)]) -> Result<String, String> {
+    let (mut filled, mut rest) = (String::new(), sentence);
+    while let Some((before, placeholder)) = rest.split_once('{') {
+        let (name, after) = placeholder.split_once('}').ok_or("has a { without a }")?;
+        let known = values.iter().find(|(known, _)| *known == name);
+        let (_, value) = known.ok_or_else(|| format!("has an unknown placeholder, {{{name}}}"))?;
+        filled.push_str(before);
+        filled.push_str(value);
+        rest = after;
     }
-
-    #[test]
-    fn every_language_has_its_sentences() {
-        let book = PhraseBook::load(None).unwrap();
-        assert_eq!(book.by_language.keys().copied().collect::<HashSet<_>>(), bases());
-        for (language, phrases) in &book.by_language {
-            let sentences = [
-                &phrases.greeting,
-                &phrases.did_not_hear,
-                &phrases.apology,
-                &phrases.unavailable,
-                &phrases.goodbye,
-                &phrases.refused,
-                &phrases.text_refused,
-            ];
-            for sentence in sentences.into_iter().chain(&phrases.one_moment) {
-                assert!(!sentence.is_empty() && sentence.trim() == sentence, "{language}: {sentence}");
-                assert!(!sentence.contains(['<', '>', '&', '{', '}', '\n']), "{language}: {sentence}");
-            }
-            assert!(phrases.one_moment.len() > 1, "{language} would say the same filler twice");
-            assert!(phrases.is_goodbye(&phrases.goodbye), "{language}: our own goodbye is one");
-            assert!(!phrases.is_goodbye(&phrases.greeting), "{language}: the greeting hangs up");
-            assert!(!phrases.courtesies.iter().any(|courtesy| phrases.is_goodbye(courtesy)), "{language}");
-        }
-    }
-
-    #[test]
-    fn goodbyes_are_told_from_requests() {
-        #[derive(Deserialize)]
-        struct Cases {
-            ends: Vec<String>,
-            goes_on: Vec<String>,
-        }
-        let mut cases: HashMap<String, Cases> = toml::from_str(include_str!("../../tests/data/goodbyes.toml")).unwrap();
-        let book = PhraseBook::load(None).unwrap();
-        for base in bases() {
-            let cases = cases.remove(base).unwrap_or_else(|| panic!("{base} has no cases"));
-            let phrases = &book.by_language[base];
-            cases.ends.iter().for_each(|text| assert!(phrases.is_goodbye(text), "{base}: {text}"));
-            cases.goes_on.iter().for_each(|text| assert!(!phrases.is_goodbye(text), "{base}: {text}"));
-        }
-        assert!(cases.is_empty(), "cases of no language");
-        assert!(!book.by_language["en"].is_goodbye(""), "silence ends nothing");
-    }
+    filled.push_str(rest);
+    Ok(filled)
 }

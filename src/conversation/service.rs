@@ -1,13 +1,29 @@
-//! One `reply` for every way of talking: a spoken turn, and the REST API.
+//! What the model is asked and how, for every way of talking: a spoken turn, and the REST API.
 
+use super::call::OnCall;
 use super::party::Person;
-use super::thread;
+use super::reply::{Cost, Doer, Reply};
+use super::speech::joined;
+use super::{thread, tools};
 use crate::clock::Clock;
+use crate::config::VoiceTool;
 use crate::db::conversations::{Answer, Except};
 use crate::db::{Db, DbError};
-use crate::llm::{Llm, LlmError, Prompt};
+use crate::llm::{Llm, LlmError, Message, Prompt};
+use crate::twilio::address::Address;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// What the model is told of calls.
+const ON_CALL: &str = " You are on a telephone call and your words are read aloud: answer in a few short sentences of plain \
+                       speech, without lists, markup, emoji or web addresses.";
+/// What the model is told of an answer that it was interrupted in; the sentences that are said already come last in the
+/// conversation.
+const GO_ON: &str = "You were interrupted in the middle of your answer. Your last message is what you have said so far: go on \
+                     right after it, and repeat nothing of it.";
+/// What the model is told of an answer that the caller was not told in time.
+const LATE: &str = "Your last answer came too late: the caller did not hear it. If it still matters, begin with it, and say \
+                    that it is about the earlier question.";
 
 /// Answers what people say. Cheap to clone.
 #[derive(Clone)]
@@ -16,6 +32,8 @@ pub struct ConversationService {
     llm: Arc<Llm>,
     clock: Clock,
     system_prompt: Option<Arc<str>>,
+    /// What the model may do on calls.
+    tools: Arc<[VoiceTool]>,
     /// How long a whole answer may take that nobody waits for on the telephone.
     timeout: Duration,
 }
@@ -31,8 +49,6 @@ pub struct Asked<'a> {
     pub text: &'a str,
     /// The row of these words, which is not part of what was said before.
     pub except: Except,
-    /// Whether the answer will be spoken on a call.
-    pub on_call: bool,
 }
 
 /// Why there is no reply or decision.
@@ -48,24 +64,27 @@ pub enum AnswerError {
 
 impl ConversationService {
     /// A service that speaks with `llm` and remembers in `db`. The operator's `system_prompt` replaces the built-in role.
-    pub fn new(db: Db, llm: Arc<Llm>, clock: Clock, system_prompt: Option<&str>, timeout: Duration) -> Self {
-        Self { db, llm, clock, system_prompt: system_prompt.map(Arc::from), timeout }
+    pub fn new(
+        db: Db,
+        llm: Arc<Llm>,
+        clock: Clock,
+        system_prompt: Option<&str>,
+        tools: &[VoiceTool],
+        timeout: Duration,
+    ) -> Self {
+        Self { db, llm, clock, system_prompt: system_prompt.map(Arc::from), tools: tools.into(), timeout }
     }
 
-    /// The model's answer, with what was said before in mind. Stores nothing.
+    /// The model's whole answer, with what was said before in mind. Stores nothing.
     ///
     /// # Errors
     /// When the model gives no usable answer in time, or the history cannot be read.
-    pub async fn reply(&self, asked: Asked<'_>) -> Result<Answer, AnswerError> {
+    pub async fn answer(&self, asked: Asked<'_>) -> Result<Answer, AnswerError> {
         let started = Instant::now();
-        let earlier = self.db.thread(asked.person.user_id, asked.peer, asked.except).await?;
-        let messages = thread::messages(earlier, asked.text, self.clock.now(), asked.person.conversation_timeout);
-        let prompt = Prompt { system: self.instructions(&asked), messages };
-        let completion = if asked.on_call {
-            self.llm.complete_call(&prompt).await?
-        } else {
-            self.llm.complete(&prompt, self.timeout).await?
-        };
+        let (messages, _) = self.thread(&asked).await?;
+        let system = self.instructions("", asked.person);
+        let prompt = Prompt { system, messages, ..Prompt::default() };
+        let completion = self.llm.complete(&prompt, self.timeout).await?;
         Ok(Answer {
             text: completion.text,
             input_tokens: completion.input_tokens.into(),
@@ -75,22 +94,72 @@ impl ConversationService {
         })
     }
 
+    /// The model's answer to `words` on a call as it is given, after the sentences that were `said` already if it was
+    /// interrupted before. `turn_id` is the row of the turn. Nothing is asked before the first poll; dropping the reply ends
+    /// the request.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub async fn speak(
+        &self,
+        call: &Arc<OnCall>,
+        turn_id: i64,
+        words: &str,
+        said: &[String],
+    ) -> Result<Reply, DbError> {
+        let person = call.person();
+        let asked = Asked { person, peer: &call.party.peer, text: words, except: Except::Turn(turn_id) };
+        let (mut messages, answer_was_late) = self.thread(&asked).await?;
+        let mut system = self.instructions(ON_CALL, person);
+        if let Some(purpose) = &call.purpose {
+            system = format!("{system} You have called this person yourself, for this purpose: {purpose}");
+        }
+        if answer_was_late {
+            system = format!("{system} {LATE}");
+        }
+        if !said.is_empty() {
+            system = format!("{system} {GO_ON}");
+            messages.push(Message::assistant(joined(said)));
+            messages.push(Message::user("(Please go on.)"));
+        }
+        let offered = self.offered(call);
+        let prompt = Prompt { system, messages, tools: offered.iter().copied().map(tools::offered).collect() };
+        Ok(Reply {
+            pieces: self.llm.stream(prompt.clone()),
+            llm: self.llm.clone(),
+            does: Doer { db: self.db.clone(), clock: self.clock.clone(), call: call.clone(), turn_id, offered },
+            prompt,
+            text: String::new(),
+            calls: Vec::new(),
+            rounds: 0,
+            cost: Cost::default(),
+        })
+    }
+
+    /// The configured tools that can do something on this call.
+    fn offered(&self, call: &OnCall) -> Vec<VoiceTool> {
+        let is_of_use = |tool: &VoiceTool| match tool {
+            VoiceTool::EndCall | VoiceTool::SwitchLanguage => true,
+            VoiceTool::TransferToHuman => call.transfer_to.is_some(),
+            VoiceTool::SendTextToCaller => Address::parse(&call.caller).number.is_some(),
+        };
+        self.tools.iter().copied().filter(is_of_use).collect()
+    }
+
+    /// What was said before and now, and whether the last answer came too late to be heard.
+    async fn thread(&self, asked: &Asked<'_>) -> Result<(Vec<Message>, bool), DbError> {
+        let earlier = self.db.thread(asked.person.user_id, asked.peer, asked.except).await?;
+        let thread = thread::thread(earlier, asked.text, self.clock.now(), asked.person.conversation_timeout);
+        Ok((thread.messages, thread.answer_was_late))
+    }
+
     /// The operator's role for the model, or the built-in one.
     pub(crate) fn role(&self) -> &str {
         self.system_prompt.as_deref().unwrap_or("You are a helpful, friendly assistant.")
     }
 
-    fn instructions(&self, asked: &Asked<'_>) -> String {
-        let manner = if asked.on_call {
-            " You are on a telephone call and your words are read aloud: answer in a few short sentences of plain speech, \
-             without lists, markup, emoji or web addresses."
-        } else {
-            ""
-        };
-        format!(
-            "{}{manner} Answer in {} unless you are asked for another language.",
-            self.role(),
-            asked.person.language.name
-        )
+    fn instructions(&self, manner: &str, person: &Person) -> String {
+        let language = person.language.name;
+        format!("{}{manner} Answer in {language} unless you are asked for another language.", self.role())
     }
 }

@@ -1,6 +1,7 @@
 //! From an answer as a model writes it to words that can be read aloud.
 
-use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use super::plain::{Plain, is_forbidden};
+use std::time::Duration;
 
 /// What one `Say` takes: Twilio allows 3,000 characters for some voices and 4,500 bytes once URL-encoded (error 13521).
 const SAY_CHARS: usize = 2_900;
@@ -10,87 +11,101 @@ const DOCUMENT_BYTES: usize = 56_000;
 
 /// The answer without Markdown and pictographs, cut into pieces that fit a `Say` each and one document together.
 pub fn spoken(answer: &str) -> Vec<String> {
+    let mut plain = Plain::default();
+    let text = plain.push(answer) + &plain.finish();
+    if text.contains(char::is_alphanumeric) {
+        return within_document(split(&text).into_iter().map(str::to_owned));
+    }
     // What no document can hold must not be all that a piece holds.
-    let answer: String = answer.chars().filter(|c| c.is_whitespace() || !is_unspeakable(*c)).collect();
-    let plain = plain(&answer);
-    let text = if plain.chars().any(char::is_alphanumeric) { plain } else { answer.trim().to_owned() };
-    let mut pieces: Vec<String> = Vec::new();
+    let answer: String = answer.chars().filter(|c| !is_forbidden(*c)).collect();
+    within_document(split(&answer).into_iter().map(str::to_owned))
+}
+
+/// Joins sentences, clean ones as [`super::sentences::Sentences`] makes them, into as few texts as fit a `Say` each and one
+/// document together. What does not fit the document is left out.
+pub fn says(sentences: &[impl AsRef<str>]) -> Vec<String> {
+    let mut says: Vec<(String, Size)> = Vec::new();
+    for part in sentences.iter().flat_map(|sentence| split(sentence.as_ref())) {
+        let size = Size::of(part);
+        match says.last_mut() {
+            Some((say, said)) if said.and(size).fits() => {
+                append(say, part);
+                *said = said.and(size);
+            }
+            _ => says.push((part.to_owned(), size)),
+        }
+    }
+    within_document(says.into_iter().map(|(say, _)| say))
+}
+
+/// The sentences as one text.
+pub fn joined(sentences: &[String]) -> String {
+    let mut text = String::new();
+    for sentence in sentences {
+        if text.is_empty() { text.push_str(sentence) } else { append(&mut text, sentence) }
+    }
+    text
+}
+
+/// Appends a sentence; after a full-width mark no blank follows.
+fn append(text: &mut String, sentence: &str) {
+    if !text.ends_with(['。', '！', '？']) {
+        text.push(' ');
+    }
+    text.push_str(sentence);
+}
+
+/// How long a voice needs for a text: 15 characters a second, and 5 of Chinese, Japanese and Korean.
+pub fn speaking_time(text: &str) -> Duration {
+    let letters = text.chars().map(|c| if is_syllabic(c) { 3 } else { 1 }).sum::<u64>();
+    Duration::from_millis(letters * 1000 / 15)
+}
+
+/// Whether a character stands for a syllable or a word: Chinese, Japanese and Korean ones.
+pub(super) fn is_syllabic(c: char) -> bool {
+    matches!(c,
+        '\u{1100}'..='\u{11ff}' | '\u{3005}'..='\u{3007}' | '\u{3040}'..='\u{30ff}' | '\u{3100}'..='\u{312f}'
+        | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7ff}'
+        | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9f}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// The texts that fit one document.
+fn within_document(says: impl Iterator<Item = String>) -> Vec<String> {
     let mut room = DOCUMENT_BYTES;
-    for piece in split(&text) {
+    says.map_while(|say| {
         // `&` and the like grow to five bytes when they are escaped.
-        let size =
-            piece.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { 5 } else { 1 }).sum::<usize>() + 100;
-        let Some(rest) = room.checked_sub(size) else { break };
-        room = rest;
-        pieces.push(piece.to_owned());
-    }
-    pieces
+        let size = say.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { 5 } else { 1 }).sum::<usize>() + 100;
+        room = room.checked_sub(size)?;
+        Some(say)
+    })
+    .collect()
 }
 
-/// The words of a Markdown text: emphasis, headings, code marks and link targets go, list items become sentences.
-fn plain(markdown: &str) -> String {
-    let mut out = String::with_capacity(markdown.len());
-    let mut numbers: Vec<Option<u64>> = Vec::new();
-    for event in Parser::new_ext(markdown, Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TABLES) {
-        match event {
-            Event::Text(text) | Event::Code(text) | Event::Html(text) | Event::InlineHtml(text) => {
-                push_words(&mut out, &text)
-            }
-            Event::SoftBreak | Event::HardBreak | Event::Rule => out.push(' '),
-            Event::Start(Tag::List(first)) => {
-                out.push(BLOCK_END);
-                numbers.push(first);
-            }
-            Event::End(TagEnd::List(_)) => drop(numbers.pop()),
-            Event::Start(Tag::Item) => {
-                if let Some(Some(number)) = numbers.last_mut() {
-                    out.push_str(&format!("{number}: "));
-                    *number += 1;
-                }
-            }
-            Event::End(
-                TagEnd::Item | TagEnd::Heading(_) | TagEnd::Paragraph | TagEnd::CodeBlock | TagEnd::TableRow,
-            ) => {
-                out.push(BLOCK_END);
-            }
-            Event::End(TagEnd::TableCell) => out.push_str(", "),
-            _ => {}
-        }
-    }
-    let mut spoken = String::with_capacity(out.len());
-    for block in out.split(BLOCK_END) {
-        let mut words = block.split_whitespace().peekable();
-        if words.peek().is_some()
-            && spoken.ends_with(|c: char| c.is_alphanumeric() || matches!(c, ')' | '"' | '\'' | '%'))
-        {
-            // Where a line or an item ended a voice must pause.
-            spoken.push('.');
-        }
-        for word in words {
-            if !spoken.is_empty() {
-                spoken.push(' ');
-            }
-            spoken.push_str(word);
-        }
-    }
-    spoken
+/// What Twilio measures of a `Say`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    chars: usize,
+    encoded: usize,
 }
 
-/// Where a paragraph, an item or a heading ends, while an answer is taken apart.
-const BLOCK_END: char = '\u{2029}';
+impl Size {
+    fn of(text: &str) -> Self {
+        text.chars().fold(Self::default(), Self::with)
+    }
 
-/// Appends text without pictographs, which a voice would read by their names.
-fn push_words(out: &mut String, text: &str) {
-    out.extend(text.chars().filter(|c| {
-        !matches!(c,
-            '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{200d}' | '\u{20e3}' | '\u{e0020}'..='\u{e007f}')
-    }));
-}
+    fn with(self, c: char) -> Self {
+        let encoded = if c.is_ascii_alphanumeric() || c == ' ' { 1 } else { 3 * c.len_utf8() };
+        Self { chars: self.chars + 1, encoded: self.encoded + encoded }
+    }
 
-/// Control characters, and the two that are no characters: XML forbids most of them.
-fn is_unspeakable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')
+    /// Both, and a blank between them.
+    fn and(self, other: Self) -> Self {
+        Self { chars: self.chars + 1 + other.chars, encoded: self.encoded + 1 + other.encoded }
+    }
+
+    fn fits(self) -> bool {
+        self.chars <= SAY_CHARS && self.encoded <= SAY_ENCODED_BYTES
+    }
 }
 
 /// Cuts a text into pieces that fit a `Say`: after a sentence if possible, else between words, else anywhere.
@@ -108,11 +123,10 @@ fn split(text: &str) -> Vec<&str> {
 
 /// How many bytes of `text` fit one `Say`.
 fn fitting(text: &str) -> usize {
-    let (mut chars, mut encoded) = (0, 0);
+    let mut size = Size::default();
     for (at, c) in text.char_indices() {
-        chars += 1;
-        encoded += if c.is_ascii_alphanumeric() || c == ' ' { 1 } else { 3 * c.len_utf8() };
-        if chars > SAY_CHARS || encoded > SAY_ENCODED_BYTES {
+        size = size.with(c);
+        if !size.fits() {
             return at;
         }
     }
@@ -166,5 +180,26 @@ mod tests {
         let pieces = spoken(&"你".repeat(2_000));
         assert!(pieces.len() > 1);
         assert_eq!(pieces.concat(), "你".repeat(2_000));
+    }
+
+    #[test]
+    fn sentences_are_joined_into_as_few_pieces_as_fit() {
+        assert_eq!(says(&["Hello there.", "How are you?"]), ["Hello there. How are you?"]);
+        assert_eq!(says(&["你好。", "再见！", "OK."]), ["你好。再见！OK."]);
+        assert!(says(&[""; 0]).is_empty());
+        let sentences = vec!["x".repeat(290); 30];
+        let pieces = says(&sentences);
+        assert_eq!(pieces.len(), 4);
+        assert_eq!(pieces.join(" "), sentences.join(" "));
+        assert_eq!(says(&["x".repeat(3_000)]).len(), 2);
+        // 56 kB is what one document takes.
+        assert_eq!(says(&vec!["x".repeat(290); 300]).len(), 20);
+    }
+
+    #[test]
+    fn a_voice_needs_longer_for_a_syllable_than_for_a_letter() {
+        assert_eq!(speaking_time(&"a".repeat(30)), Duration::from_secs(2));
+        assert_eq!(speaking_time(&"你".repeat(10)), Duration::from_secs(2));
+        assert_eq!(speaking_time(""), Duration::ZERO);
     }
 }

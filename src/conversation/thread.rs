@@ -2,11 +2,19 @@
 
 use crate::clock::{Micros, SECOND};
 use crate::db::conversations::Exchange;
-use crate::llm::{Message, Role};
+use crate::llm::Message;
 
-/// The messages for the model, oldest first, ending with what is `said` now (at `now`). `earlier` is newest first; it is
-/// followed back until two neighbours lie more than `timeout_seconds` apart.
-pub fn messages(earlier: Vec<Exchange>, said: &str, now: Micros, timeout_seconds: i64) -> Vec<Message> {
+/// A conversation as the model is told it.
+pub struct Thread {
+    /// Oldest first, ending with what is said now.
+    pub messages: Vec<Message>,
+    /// Whether the last answer came too late to be heard.
+    pub answer_was_late: bool,
+}
+
+/// The conversation that what is `said` now (at `now`) belongs to. `earlier` is newest first; it is followed back until two
+/// neighbours lie more than `timeout_seconds` apart.
+pub fn thread(earlier: Vec<Exchange>, said: &str, now: Micros, timeout_seconds: i64) -> Thread {
     let timeout = timeout_seconds.saturating_mul(SECOND);
     let mut next_at = now;
     let linked = earlier.into_iter().take_while(|exchange| {
@@ -15,26 +23,29 @@ pub fn messages(earlier: Vec<Exchange>, said: &str, now: Micros, timeout_seconds
         linked
     });
     let mut linked: Vec<_> = linked.collect();
+    let answer_was_late = linked.first().is_some_and(|last| last.late && last.answer.is_some());
     linked.reverse();
     let mut messages: Vec<Message> = Vec::with_capacity(2 * linked.len() + 1);
     for exchange in linked {
-        push(&mut messages, Role::User, exchange.said);
-        if let Some(answer) = exchange.answer {
-            push(&mut messages, Role::Assistant, answer);
+        if !exchange.said.is_empty() {
+            push(&mut messages, Message::user(exchange.said));
+        }
+        if let Some(answer) = exchange.answer.filter(|answer| !answer.is_empty()) {
+            push(&mut messages, Message::assistant(answer));
         }
     }
-    push(&mut messages, Role::User, said.to_owned());
-    messages
+    push(&mut messages, Message::user(said));
+    Thread { messages, answer_was_late }
 }
 
 /// Many models insist that the sides take turns, so words that were never answered join the next ones.
-fn push(messages: &mut Vec<Message>, role: Role, content: String) {
+fn push(messages: &mut Vec<Message>, message: Message) {
     match messages.last_mut() {
-        Some(last) if last.role == role => {
+        Some(last) if last.role == message.role => {
             last.content.push('\n');
-            last.content.push_str(&content);
+            last.content.push_str(&message.content);
         }
-        _ => messages.push(Message { role, content }),
+        _ => messages.push(message),
     }
 }
 
@@ -44,12 +55,18 @@ mod tests {
 
     fn exchange(at_seconds: i64, said: &str, answer: Option<&str>) -> Exchange {
         let at = at_seconds * SECOND;
-        Exchange { said_at: at, last_at: at + SECOND, said: said.into(), answer: answer.map(str::to_owned) }
+        Exchange {
+            said_at: at,
+            last_at: at + SECOND,
+            said: said.into(),
+            answer: answer.map(str::to_owned),
+            late: false,
+        }
     }
 
     fn told(earlier: Vec<Exchange>, now_seconds: i64) -> Vec<String> {
-        let messages = messages(earlier, "now", now_seconds * SECOND, 300);
-        messages.into_iter().map(|message| format!("{:?}: {}", message.role, message.content)).collect()
+        let thread = thread(earlier, "now", now_seconds * SECOND, 300);
+        thread.messages.into_iter().map(|message| format!("{:?}: {}", message.role, message.content)).collect()
     }
 
     #[test]
@@ -65,6 +82,11 @@ mod tests {
     #[test]
     fn unanswered_words_join_the_next() {
         assert_eq!(told(vec![exchange(1000, "hello?", None)], 1010), ["User: hello?\nnow"]);
+    }
+
+    #[test]
+    fn an_answer_nobody_heard_is_none() {
+        assert_eq!(told(vec![exchange(1000, "hello?", Some(""))], 1010), ["User: hello?\nnow"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The call log: one row a CallSid, whatever order its webhooks come in.
 
+use super::news::{News, tell};
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 use futures_util::future::BoxFuture;
@@ -52,6 +53,16 @@ pub struct CallEvent {
     pub at: Micros,
 }
 
+impl CallEvent {
+    /// Whether it is the end of the call.
+    pub fn is_over(&self) -> bool {
+        rank(&self.status) == OVER
+    }
+}
+
+/// The rank of every real end.
+const OVER: i64 = 5;
+
 /// How late a status is in a call's life. A report never takes a call back; of two ends the first counts, but any real end
 /// replaces one that was only presumed.
 fn rank(status: &str) -> i64 {
@@ -61,7 +72,7 @@ fn rank(status: &str) -> i64 {
         "ringing" => 2,
         "in-progress" => 3,
         UNKNOWN_END => 4,
-        "completed" | "busy" | "no-answer" | "failed" | "canceled" => 5,
+        "completed" | "busy" | "no-answer" | "failed" | "canceled" => OVER,
         _ => 2,
     }
 }
@@ -125,7 +136,7 @@ impl Db {
     /// When the database fails; [`DbError::NoParent`] when the user was deleted.
     pub async fn record_call(&self, user_id: Option<i64>, event: CallEvent) -> Result<(), DbError> {
         let rank = rank(&event.status);
-        let is_over = rank == 5;
+        let is_over = event.is_over();
         let duration = event.duration_seconds.filter(|_| is_over);
         let row = CallRow {
             user_id,
@@ -145,12 +156,37 @@ impl Db {
             Self::Sqlite { writer, .. } => writer.gather_one("call", record_rows, row).await,
             Self::Postgres(_) => {
                 let rows = super::json_list(&[&row]);
-                unit!(self, [rows], |c| {
+                let news = is_over.then(|| self.news(News::CallOver(row.call_sid.clone()))).flatten();
+                unit!(self, [rows, news], |c| {
                     sqlx::query(RECORD_POSTGRES).bind(&rows).execute(&mut *c).await?;
+                    tell!(c, news);
                     Ok(())
                 })
             }
         }
+    }
+
+    /// The call goes on in the language with this tag.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn switch_call(&self, call_sid: &str, language: &'static str) -> Result<(), DbError> {
+        let call_sid = call_sid.to_owned();
+        unit!(self, [call_sid], |c| {
+            let query = sqlx::query("UPDATE call_logs SET language = $2 WHERE call_sid = $1");
+            query.bind(&call_sid).bind(language).execute(&mut *c).await?;
+            Ok(())
+        })
+    }
+
+    /// The tag of the language a call goes on in, when it was switched.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn call_language(&self, call_sid: &str) -> Result<Option<String>, DbError> {
+        let text = "SELECT language FROM call_logs WHERE call_sid = $1";
+        let found: Option<(Option<String>,)> = read!(self, fetch_optional, text, call_sid)?;
+        Ok(found.and_then(|(language,)| language))
     }
 
     /// Closes the calls first heard of before `before` whose end was never reported; answers how many.

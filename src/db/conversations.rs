@@ -23,6 +23,8 @@ pub struct Conversation {
     pub input_text: String,
     /// What was answered; none while it is being written, or when the model failed.
     pub gpt_response: Option<String>,
+    /// What of the answer reached the person, when it was not all.
+    pub heard_text: Option<String>,
     /// Whether the model failed.
     pub failed: bool,
     /// Tokens of the prompt.
@@ -65,19 +67,21 @@ pub struct Exchange {
     pub said: String,
     /// What was answered and reached the person.
     pub answer: Option<String>,
+    /// Whether the answer came too late to be told.
+    pub late: bool,
 }
 
 /// Both logs, newest first. A reply that did not reach the person is not told, only the text it was for.
 macro_rules! earlier {
     ($user:literal, $peer:literal, $turn:literal, $text:literal) => {
         concat!(
-            "SELECT said_at, last_at, said, answer FROM ( \
+            "SELECT said_at, last_at, said, answer, late FROM ( \
              SELECT * FROM (SELECT created_at AS said_at, COALESCE(answered_at, created_at) AS last_at, input_text AS said, \
-             gpt_response AS answer, id FROM conversation_logs \
+             CASE WHEN late THEN gpt_response ELSE COALESCE(heard_text, gpt_response) END AS answer, late, id FROM conversation_logs \
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $turn, " ORDER BY id DESC LIMIT 20) AS turns \
              UNION ALL \
              SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, incoming_text AS said, \
-             CASE WHEN reply_status IN ('draft', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, id FROM sms_logs \
+             CASE WHEN reply_status IN ('draft', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, FALSE AS late, id FROM sms_logs \
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $text, " \
              AND (reply_status IS NULL OR reply_status <> 'ignored') ORDER BY id DESC LIMIT 20) AS texts \
              ) AS thread ORDER BY said_at DESC, id DESC LIMIT 20"
@@ -87,7 +91,7 @@ macro_rules! earlier {
 
 /// The thread of each of a JSON list of [`ThreadKey`].
 const THREADS: &str = concat!(
-    "SELECT (SELECT json_group_array(json_array(said_at, last_at, said, answer)) FROM (",
+    "SELECT (SELECT json_group_array(json_array(said_at, last_at, said, answer, json(iif(late, 'true', 'false')))) FROM (",
     earlier!("key.value ->> 'user'", "key.value ->> 'peer'", "key.value ->> 'turn'", "key.value ->> 'text'"),
     ")) FROM jsonb_each($1) AS key ORDER BY key.key"
 );
@@ -125,23 +129,6 @@ pub enum Except {
     Text(i64),
 }
 
-/// A spoken turn that is about to be answered.
-#[derive(Debug, Clone)]
-pub struct NewTurn {
-    /// The call.
-    pub call_sid: String,
-    /// The turn's number in the call.
-    pub turn: i64,
-    /// Whose conversation it is.
-    pub user_id: i64,
-    /// The other side; see [`crate::conversation::party::Party::peer`].
-    pub peer: String,
-    /// What was said.
-    pub input_text: String,
-    /// When.
-    pub at: Micros,
-}
-
 impl Db {
     /// What was said before by and to the same user and peer, newest first, twenty exchanges at the most.
     ///
@@ -163,81 +150,6 @@ impl Db {
                 super::in_time(async { Ok(query.fetch_all(pool).await?) }).await
             }
         }
-    }
-
-    /// Claims `(CallSid, turn)`: the id of the new row, or `None` when the turn was claimed before.
-    ///
-    /// # Errors
-    /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn claim_turn(&self, new: NewTurn) -> Result<Option<i64>, DbError> {
-        unit!(self, [new], |c| {
-            let claimed: Option<(i64,)> = sqlx::query_as(
-                "INSERT INTO conversation_logs (user_id, peer, channel, call_sid, turn, input_text, failed, input_tokens, \
-                 output_tokens, processing_time_ms, model_used, created_at) \
-                 VALUES ($1, $2, 'voice', $3, $4, $5, FALSE, 0, 0, 0, '', $6) \
-                 ON CONFLICT (call_sid, turn) DO NOTHING RETURNING id",
-            )
-            .bind(new.user_id)
-            .bind(&new.peer)
-            .bind(&new.call_sid)
-            .bind(new.turn)
-            .bind(&new.input_text)
-            .bind(new.at)
-            .fetch_optional(&mut *c)
-            .await?;
-            Ok(claimed.map(|(id,)| id))
-        })
-    }
-
-    /// Writes the answer of a claimed turn, or with `None` that the model failed.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn finish_turn(
-        &self,
-        now: Micros,
-        id: i64,
-        answer: Option<Answer>,
-        elapsed_ms: f64,
-    ) -> Result<(), DbError> {
-        unit!(self, [answer], |c| {
-            sqlx::query(
-                "UPDATE conversation_logs SET gpt_response = $2, failed = $3, input_tokens = COALESCE($4, input_tokens), \
-                 output_tokens = COALESCE($5, output_tokens), model_used = COALESCE($6, model_used), \
-                 processing_time_ms = $7, answered_at = $8 WHERE id = $1",
-            )
-            .bind(id)
-            .bind(answer.as_ref().map(|a| a.text.as_str()))
-            .bind(answer.is_none())
-            .bind(answer.as_ref().map(|a| a.input_tokens))
-            .bind(answer.as_ref().map(|a| a.output_tokens))
-            .bind(answer.as_ref().map(|a| a.model.as_str()))
-            .bind(elapsed_ms)
-            .bind(answer.is_some().then_some(now))
-            .execute(&mut *c)
-            .await?;
-            Ok(())
-        })
-    }
-
-    /// Settles the turns that were begun before `before` and never answered: whoever answered them is gone. How many.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn fail_orphaned_turns(&self, before: Micros) -> Result<u64, DbError> {
-        unit!(self, [], |c| {
-            let text = "UPDATE conversation_logs SET failed = TRUE \
-                        WHERE answered_at IS NULL AND NOT failed AND created_at < $1";
-            Ok(sqlx::query(text).bind(before).execute(&mut *c).await?.rows_affected())
-        })
-    }
-
-    /// The turn of a call.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn turn(&self, call_sid: &str, turn: i64) -> Result<Option<Conversation>, DbError> {
-        read!(self, fetch_optional, "SELECT * FROM conversation_logs WHERE call_sid = $1 AND turn = $2", call_sid, turn)
     }
 
     /// Adds a finished turn of the REST API.

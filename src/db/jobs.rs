@@ -84,7 +84,8 @@ impl Db {
             if kept > 0 && code == Some(OPTED_OUT) {
                 sqlx::query(
                     "INSERT INTO opt_outs (peer_number, own_number, created_at) \
-                     SELECT from_number, to_number, $2 FROM sms_logs WHERE id = $1 \
+                     SELECT CASE direction WHEN 'outbound' THEN to_number ELSE from_number END, \
+                     CASE direction WHEN 'outbound' THEN from_number ELSE to_number END, $2 FROM sms_logs WHERE id = $1 \
                      ON CONFLICT (peer_number, own_number) DO NOTHING",
                 )
                 .bind(job.subject_id)

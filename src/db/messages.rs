@@ -62,11 +62,11 @@ pub struct Message {
     pub message_sid: Option<String>,
     /// `sms`, `whatsapp`, `rcs`, `messenger` or `api`.
     pub channel: String,
-    /// `inbound`.
+    /// `inbound`, or `outbound` for a text that answers none; its words are the reply.
     pub direction: String,
     /// The sender's address.
     pub from_number: Option<String>,
-    /// Our address.
+    /// The receiver's address.
     pub to_number: Option<String>,
     /// What was written.
     pub incoming_text: String,

@@ -23,6 +23,8 @@ pub struct Preferences {
     pub notifications_enabled: bool,
     /// E.164; where the owner of one of our numbers is reached.
     pub forward_number: Option<String>,
+    /// How calls are carried, a [`crate::config::Transport`]'s name; without one the setting counts.
+    pub voice_transport: Option<String>,
     /// When they were made.
     pub created_at: Micros,
     /// When they were last changed.
@@ -44,6 +46,8 @@ pub struct PreferencesChange {
     pub notifications_enabled: Option<bool>,
     /// `Some(None)` empties it.
     pub forward_number: Option<Option<String>>,
+    /// `Some(None)` empties it.
+    pub voice_transport: Option<Option<String>>,
 }
 
 impl Db {
@@ -61,8 +65,8 @@ impl Db {
         unit!(self, [given, default], |c| {
             Ok(sqlx::query_as(
                 "INSERT INTO user_preferences (user_id, language, tts_voice, auto_reply_enabled, conversation_timeout, \
-                 notifications_enabled, forward_number, created_at, updated_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) RETURNING *",
+                 notifications_enabled, forward_number, voice_transport, created_at, updated_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) RETURNING *",
             )
             .bind(user_id)
             .bind(given.language.or(default.language))
@@ -71,6 +75,7 @@ impl Db {
             .bind(given.conversation_timeout.or(default.conversation_timeout))
             .bind(given.notifications_enabled.or(default.notifications_enabled))
             .bind(given.forward_number.or(default.forward_number).flatten())
+            .bind(given.voice_transport.or(default.voice_transport).flatten())
             .bind(now)
             .fetch_one(&mut *c)
             .await?)
@@ -111,8 +116,9 @@ impl Db {
                  auto_reply_enabled = COALESCE($4, auto_reply_enabled), \
                  conversation_timeout = COALESCE($5, conversation_timeout), \
                  notifications_enabled = COALESCE($6, notifications_enabled), \
-                 forward_number = CASE WHEN $7 THEN $8 ELSE forward_number END, updated_at = $9 \
-                 WHERE id = $1 AND language = $10 AND tts_voice = $11 RETURNING *",
+                 forward_number = CASE WHEN $7 THEN $8 ELSE forward_number END, \
+                 voice_transport = CASE WHEN $9 THEN $10 ELSE voice_transport END, updated_at = $11 \
+                 WHERE id = $1 AND language = $12 AND tts_voice = $13 RETURNING *",
             )
             .bind(id)
             .bind(&change.language)
@@ -122,6 +128,8 @@ impl Db {
             .bind(change.notifications_enabled)
             .bind(change.forward_number.is_some())
             .bind(change.forward_number.flatten())
+            .bind(change.voice_transport.is_some())
+            .bind(change.voice_transport.flatten())
             .bind(now)
             .bind(&checked.0)
             .bind(&checked.1)

@@ -33,7 +33,11 @@ impl Db {
                 let found: Vec<(i64, String, Option<String>)> = sqlx::query_as(
                     "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
                      UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
-                     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $2 AND to_number = $3",
+                     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $2 AND to_number = $3 \
+                     AND direction = 'inbound' \
+                     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
+                     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $3 AND to_number = $2 \
+                     AND direction = 'outbound'",
                 )
                 .bind(&report.reply_sid)
                 .bind(&report.to)

@@ -43,7 +43,7 @@ pub struct UserChange {
 pub struct Profile {
     /// The user.
     pub user_id: i64,
-    /// The number by which the user was found.
+    /// See [`User::phone_number`]; by it the user is found.
     pub phone_number: Option<String>,
     /// See [`User::is_active`].
     pub is_active: bool,
@@ -55,13 +55,19 @@ pub struct Profile {
     pub auto_reply_enabled: Option<bool>,
     /// Seconds after which a pause starts a new conversation.
     pub conversation_timeout: Option<i64>,
+    /// Whether the user wants to be told of what happened.
+    pub notifications_enabled: Option<bool>,
+    /// E.164; where the owner of one of our numbers is reached.
+    pub forward_number: Option<String>,
+    /// How calls are carried, a [`crate::config::Transport`]'s name.
+    pub voice_transport: Option<String>,
 }
 
 macro_rules! profile {
     ($where:literal) => {
         concat!(
             "SELECT u.id AS user_id, u.phone_number, u.is_active, p.language, p.tts_voice, p.auto_reply_enabled, \
-             p.conversation_timeout FROM users u LEFT JOIN user_preferences p ON p.user_id = u.id WHERE ",
+             p.conversation_timeout, p.notifications_enabled, p.forward_number, p.voice_transport FROM users u LEFT JOIN user_preferences p ON p.user_id = u.id WHERE ",
             $where
         )
     };

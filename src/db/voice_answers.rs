@@ -1,17 +1,9 @@
-//! What Twilio was answered for each part of each turn, byte for byte: a redelivered webhook hears the same.
+//! What Twilio was answered for each part of each turn, byte for byte: a redelivered webhook hears the same. And with it how
+//! far the answer was told, so that the next part goes on there.
 
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
 use sqlx::FromRow;
-
-/// One answer to a voice webhook.
-#[derive(Debug, Clone, FromRow)]
-pub struct VoiceAnswer {
-    /// Whether the caller had said nothing.
-    pub silent: bool,
-    /// The document.
-    pub twiml: String,
-}
 
 /// Which webhook was answered.
 #[derive(Debug, Clone)]
@@ -24,51 +16,128 @@ pub struct VoiceStep {
     pub part: i64,
 }
 
-const ANSWER: &str = "SELECT silent, twiml FROM voice_answers WHERE call_sid = $1 AND turn = $2 AND part = $3";
+/// One answer to a voice webhook.
+#[derive(Debug, Clone, FromRow)]
+pub struct VoiceAnswer {
+    /// The part of the turn.
+    pub part: i64,
+    /// Whether the caller had said nothing.
+    pub silent: bool,
+    /// How many sentences of the turn's answer were told with this and before.
+    pub told: i64,
+    /// Which filler was said, if one was.
+    pub filler: Option<i64>,
+    /// The document.
+    pub twiml: String,
+}
+
+/// What telling an answer means for its turn.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// Nothing: no words of the answer were told.
+    Nothing,
+    /// The answer up to here; more will follow.
+    UpTo(String),
+    /// The whole answer.
+    All,
+    /// An apology instead; the answer, once it is there, was told too late.
+    TooLate,
+}
+
+const COLUMNS: &str = "SELECT part, silent, told, filler, twiml FROM voice_answers WHERE call_sid = $1 AND turn = $2 \
+                       AND part <= $3 ORDER BY part DESC LIMIT 1";
 
 impl Db {
-    /// Stores an answer before it is sent; answers with the one that was stored first.
+    /// Stores an answer before it is sent, and what it tells of its turn; answers with the document that was stored first.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn keep_voice_answer(
         &self,
         now: Micros,
-        step: VoiceStep,
-        user_id: Option<i64>,
+        step: &VoiceStep,
+        user_id: i64,
         answer: VoiceAnswer,
-    ) -> Result<VoiceAnswer, DbError> {
-        let new = answer.clone();
-        let earlier = unit!(self, [step, new], |c| {
+        told: Told,
+    ) -> Result<String, DbError> {
+        let (step, new) = (step.clone(), answer.clone());
+        let earlier: Option<VoiceAnswer> = unit!(self, [step, new, told], |c| {
             let kept = sqlx::query(
-                "INSERT INTO voice_answers (call_sid, turn, part, user_id, silent, twiml, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (call_sid, turn, part) DO NOTHING",
+                "INSERT INTO voice_answers (call_sid, turn, part, user_id, silent, told, filler, twiml, created_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (call_sid, turn, part) DO NOTHING",
             )
             .bind(&step.call_sid)
             .bind(step.turn)
             .bind(step.part)
             .bind(user_id)
             .bind(new.silent)
+            .bind(new.told)
+            .bind(new.filler)
             .bind(&new.twiml)
             .bind(now)
             .execute(&mut *c)
             .await?
             .rows_affected();
-            if kept > 0 {
-                return Ok(None);
+            if kept == 0 {
+                let query = sqlx::query_as(COLUMNS).bind(&step.call_sid).bind(step.turn).bind(step.part);
+                return Ok(query.fetch_optional(&mut *c).await?);
             }
-            let query = sqlx::query_as(ANSWER).bind(&step.call_sid).bind(step.turn).bind(step.part);
-            Ok(query.fetch_optional(&mut *c).await?)
+            let (heard, late) = match &told {
+                Told::Nothing => return Ok(None),
+                Told::UpTo(words) => (Some(words.as_str()), false),
+                Told::All => (None, false),
+                Told::TooLate => (None, true),
+            };
+            sqlx::query(
+                "UPDATE conversation_logs SET late = $4, heard_text = CASE WHEN $4 THEN heard_text ELSE $3 END \
+                 WHERE call_sid = $1 AND turn = $2",
+            )
+            .bind(&step.call_sid)
+            .bind(step.turn)
+            .bind(heard)
+            .bind(late)
+            .execute(&mut *c)
+            .await?;
+            Ok(None)
         })?;
-        Ok(earlier.unwrap_or(answer))
+        Ok(earlier.map_or(answer.twiml, |earlier| earlier.twiml))
     }
 
-    /// The answer stored for a step.
+    /// The newest answer of a turn up to a part: the part's own, or the one before it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn voice_answer_up_to(&self, step: &VoiceStep) -> Result<Option<VoiceAnswer>, DbError> {
+        read!(self, fetch_optional, COLUMNS, &step.call_sid, step.turn, step.part)
+    }
+
+    /// The answer stored for exactly this step.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn voice_answer(&self, step: &VoiceStep) -> Result<Option<VoiceAnswer>, DbError> {
-        read!(self, fetch_optional, ANSWER, &step.call_sid, step.turn, step.part)
+        Ok(self.voice_answer_up_to(step).await?.filter(|answer| answer.part == step.part))
+    }
+
+    /// Since when the caller has heard no new words of a turn: when `told` sentences had been told for the first time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn told_since(&self, step: &VoiceStep, told: i64) -> Result<Option<Micros>, DbError> {
+        let text = "SELECT MIN(created_at) FROM voice_answers WHERE call_sid = $1 AND turn = $2 AND told = $3";
+        let (since,): (Option<Micros>,) = read!(self, fetch_one, text, &step.call_sid, step.turn, told)?;
+        Ok(since)
+    }
+
+    /// The filler that was said last in a call.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_filler(&self, call_sid: &str) -> Result<Option<i64>, DbError> {
+        let text = "SELECT filler FROM voice_answers WHERE call_sid = $1 AND filler IS NOT NULL \
+                    ORDER BY turn DESC, part DESC LIMIT 1";
+        let last: Option<(i64,)> = read!(self, fetch_optional, text, call_sid)?;
+        Ok(last.map(|(filler,)| filler))
     }
 
     /// Forgets the answers stored before `before`: no webhook is redelivered that late.

@@ -10,7 +10,7 @@ pub(super) enum Flaw {
     Cut,
     /// Not one letter or digit.
     Nonsense,
-    /// A decision that does not have the form asked for.
+    /// Not of the form asked for.
     Malformed,
 }
 

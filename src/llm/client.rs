@@ -6,16 +6,17 @@ use async_openai::Client;
 use tokio::time::Instant;
 
 use super::{
-    Completion, Decision, FIRST_PIECE, LlmError, Prompt,
+    Completion, Decision, LlmError, Prompt, Summary,
     answer::{self, Flaw},
     decide,
-    dialect::{Dialect, Learned},
+    dialect::{Asked, Dialect, Learned},
     endpoint::{Endpoint, SetupError, connect},
+    form::Form,
     retry::{Failure, Policy},
-    stream::Opening,
+    summarise,
     wire::{Messages, Raw, Reply, Request, StreamOptions},
 };
-use crate::config::LlmConfig;
+use crate::config::{LlmConfig, SpeechConfig};
 
 /// A model server and what is known of it.
 pub struct Live {
@@ -24,34 +25,31 @@ pub struct Live {
     pub(super) policy: Policy,
     /// The longest silence between two pieces of a streamed answer.
     pub(super) gap: Duration,
+    pub(super) speech: SpeechConfig,
     model: String,
     max_tokens: u32,
     temperature: f32,
-}
-
-/// How an answer is waited for.
-#[derive(Clone, Copy)]
-pub(super) enum Manner {
-    /// As a whole, before the deadline.
-    Whole(Instant),
-    /// Streamed: a while to the first piece, then a while to each next one.
-    Call,
-}
-
-impl Manner {
-    pub(super) fn whole(timeout: Duration) -> Self {
-        Self::Whole(Instant::now() + timeout)
-    }
 }
 
 /// What the model is asked in one go.
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
     pub prompt: &'a Prompt,
-    /// Ask for a decision, with the instructions on its form.
-    pub decision: bool,
+    /// What the answer has to look like, besides words.
+    pub form: Option<&'static Form>,
     /// What is added because of the last answer, or empty.
     pub nudge: &'static str,
+}
+
+impl<'a> Question<'a> {
+    pub(super) fn new(prompt: &'a Prompt, form: Option<&'static Form>) -> Self {
+        Self { prompt, form, nudge: "" }
+    }
+
+    /// Whole answers offer no tools: their callers could not run them.
+    pub(super) fn asked(&self, stream: bool) -> Asked {
+        Asked { form: self.form.is_some(), tools: stream && !self.prompt.tools.is_empty() }
+    }
 }
 
 impl Live {
@@ -61,26 +59,33 @@ impl Live {
             learned: Learned::default(),
             policy: Policy { max_retries: config.max_retries, delay: config.retry_delay },
             gap: config.timeout,
+            speech: config.speech.clone(),
             model: config.model.clone(),
             max_tokens: config.max_tokens,
             temperature: config.temperature,
         })
     }
 
-    pub(super) async fn complete(&self, prompt: &Prompt, manner: Manner) -> Result<Completion, LlmError> {
-        let question = Question { prompt, decision: false, nudge: "" };
+    pub(super) async fn complete(&self, prompt: &Prompt, timeout: Duration) -> Result<Completion, LlmError> {
         let read = |raw: &Raw| answer::checked(raw).map(str::to_owned);
         let save = |raw: &Raw| answer::repaired(&raw.text).map(str::to_owned);
-        let (text, cost) = self.settle(question, manner, read, save).await?;
+        let (text, cost) = self.settle(Question::new(prompt, None), timeout, read, save).await?;
         let Cost { input_tokens, output_tokens, model } = cost;
         Ok(Completion { text, input_tokens, output_tokens, model })
     }
 
-    pub(super) async fn decide(&self, prompt: &Prompt, manner: Manner) -> Result<Decision, LlmError> {
-        let question = Question { prompt, decision: true, nudge: "" };
-        let (decided, cost) = self.settle(question, manner, decide::read, decide::save).await?;
+    pub(super) async fn decide(&self, prompt: &Prompt, timeout: Duration) -> Result<Decision, LlmError> {
+        let question = Question::new(prompt, Some(&decide::FORM));
+        let (decided, cost) = self.settle(question, timeout, decide::read, decide::save).await?;
         let Cost { input_tokens, output_tokens, model } = cost;
         Ok(Decision { verdict: decided.verdict, reply_text: decided.reply_text, input_tokens, output_tokens, model })
+    }
+
+    pub(super) async fn summarise(&self, prompt: &Prompt, timeout: Duration) -> Result<Summary, LlmError> {
+        let question = Question::new(prompt, Some(&summarise::FORM));
+        let (summarised, cost) = self.settle(question, timeout, summarise::read, summarise::save).await?;
+        let Cost { input_tokens, output_tokens, model } = cost;
+        Ok(Summary { summary: summarised.summary, requests: summarised.requests, input_tokens, output_tokens, model })
     }
 
     /// Asks, and once more if what came cannot be used. `read` checks an answer; `save` makes what it can of one that
@@ -88,11 +93,13 @@ impl Live {
     async fn settle<T>(
         &self,
         question: Question<'_>,
-        manner: Manner,
+        timeout: Duration,
         read: impl Fn(&Raw) -> Result<T, Flaw>,
         save: impl Fn(&Raw) -> Option<T>,
     ) -> Result<(T, Cost), LlmError> {
-        let first = self.ask(question, manner).await?;
+        let deadline = Instant::now() + timeout;
+        let ask = |question| self.policy.run(deadline, move || self.send(question));
+        let first = ask(question).await?;
         let mut cost = Cost::of(&first, &self.model);
         let flaw = match read(&first) {
             Ok(good) => return Ok((good, cost)),
@@ -100,7 +107,7 @@ impl Live {
         };
         tracing::debug!(?flaw, "asking the model once more");
         let saved = |raw: &Raw, flaw| if flaw == Flaw::Cut { save(raw) } else { None };
-        let (settled, failure) = match self.ask(Question { nudge: flaw.nudge(), ..question }, manner).await {
+        let (settled, failure) = match ask(Question { nudge: flaw.nudge(), ..question }).await {
             Err(failure) => (None, failure),
             Ok(second) => {
                 cost.add(&second);
@@ -113,17 +120,6 @@ impl Live {
         settled.or_else(|| saved(&first, flaw)).map(|good| (good, cost)).ok_or(failure)
     }
 
-    /// One answer, whatever it is worth.
-    async fn ask(&self, question: Question<'_>, manner: Manner) -> Result<Raw, LlmError> {
-        match manner {
-            Manner::Whole(deadline) => self.policy.run(deadline, || self.send(question)).await,
-            Manner::Call => match self.open(question, Instant::now() + FIRST_PIECE).await? {
-                Opening::Flawed(raw, _) => Ok(raw),
-                Opening::Speaking(speech) => speech.collect().await,
-            },
-        }
-    }
-
     /// One request for a whole answer; repeated at once, differently put, when the server refuses one of its fields.
     async fn send(&self, question: Question<'_>) -> Result<Raw, Failure> {
         let mut dialect = self.learned.dialect();
@@ -132,22 +128,21 @@ impl Live {
             match self.client.chat().create_byot::<_, Reply>(&request).await.map_err(Failure::from) {
                 Ok(reply) => {
                     let mut raw = Raw::default();
-                    raw.text = raw.absorb(reply)?;
+                    raw.text = raw.absorb(reply)?.text;
                     self.learned.keep(dialect);
                     return Ok(raw);
                 }
                 // As good as an empty answer: it is asked for once more, not retried.
                 Err(Failure::Unreadable) => return Ok(Raw::default()),
-                Err(failure) => dialect = dialect.adapted(&failure, question.decision).ok_or(failure)?,
+                Err(failure) => dialect = dialect.adapted(&failure, question.asked(false)).ok_or(failure)?,
             }
         }
     }
 
     pub(super) fn request<'a>(&'a self, question: Question<'a>, dialect: Dialect, stream: bool) -> Request<'a> {
-        let (form, response_format) = match question.decision {
-            true => (decide::INSTRUCTIONS, decide::response_format(dialect.format())),
-            false => ("", None),
-        };
+        let (form, response_format) =
+            question.form.map_or(("", None), |form| (form.instructions, form.response_format(dialect.format())));
+        let offered = question.asked(stream).tools && dialect.tools();
         let (max_tokens, max_completion_tokens) = match dialect.completion_tokens() {
             true => (None, Some(self.max_tokens)),
             false => (Some(self.max_tokens), None),
@@ -159,6 +154,7 @@ impl Live {
             max_completion_tokens,
             temperature: dialect.temperature().then_some(self.temperature),
             response_format,
+            tools: if offered { &question.prompt.tools } else { &[] },
             stream,
             stream_options: (stream && dialect.stream_options()).then_some(StreamOptions { include_usage: true }),
         }

@@ -1,56 +1,28 @@
-//! The form of a decision: how it is asked for and how it is read, however the model wraps it.
+//! The form of a decision.
 
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     Verdict,
     answer::{self, Flaw},
-    dialect::Format,
+    form::{self, Fields, Form},
     wire::Raw,
 };
 
-/// Appended to the system message of every decision: `json_object` requires that the word JSON appears, and a server
-/// that takes no form at all needs it in words. No example object: small models copy its values.
-pub(super) const INSTRUCTIONS: &str = concat!(
-    "Answer with one JSON object and nothing else. ",
-    r#"Its key "decision" is "yes", "no" or "unsure". "#,
-    r#"Its key "reply_text" is the message you send back, in your own words and never empty."#
-);
-
-/// How many opening braces of an answer are tried as the beginning of the object.
-const BRACES: usize = 32;
-
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    json!({
-        "type": "json_schema",
-        "json_schema": {
-            "name": "decision",
-            "strict": true,
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "decision": {"type": "string", "enum": ["yes", "no", "unsure"]},
-                    "reply_text": {"type": "string"}
-                },
-                "required": ["decision", "reply_text"],
-                "additionalProperties": false
-            }
-        }
-    })
+pub(super) static FORM: LazyLock<Form> = LazyLock::new(|| {
+    let instructions = concat!(
+        "Answer with one JSON object and nothing else. ",
+        r#"Its key "decision" is "yes", "no" or "unsure". "#,
+        r#"Its key "reply_text" is the message you send back, in your own words and never empty."#
+    );
+    let properties = json!({
+        "decision": {"type": "string", "enum": ["yes", "no", "unsure"]},
+        "reply_text": {"type": "string"}
+    });
+    Form::new("decision", instructions, properties)
 });
-
-static OBJECT: LazyLock<Value> = LazyLock::new(|| json!({"type": "json_object"}));
-
-/// The request field for a form.
-pub(super) fn response_format(format: Format) -> Option<&'static Value> {
-    match format {
-        Format::Schema => Some(&SCHEMA),
-        Format::Object => Some(&OBJECT),
-        Format::Plain => None,
-    }
-}
 
 /// What the model decided.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,42 +31,22 @@ pub(super) struct Decided {
     pub reply_text: String,
 }
 
-/// The decision in an answer. One that is complete counts even if what follows it was cut.
+/// The decision in an answer.
 pub(super) fn read(raw: &Raw) -> Result<Decided, Flaw> {
-    let flaw = match answer::checked(raw) {
-        Err(flaw @ (Flaw::Refused | Flaw::Empty)) => return Err(flaw),
-        Err(Flaw::Cut) => Flaw::Cut,
-        _ => Flaw::Malformed,
-    };
-    let text = answer::spoken(&raw.text).unwrap_or_default();
-    find(text).or_else(|| find(&unbroken(text))).ok_or(flaw)
+    form::read(raw, take)
 }
 
 /// The decision in an answer that was cut within its reply: the reply up to its last complete sentence.
 pub(super) fn save(raw: &Raw) -> Option<Decided> {
-    let text = answer::spoken(&raw.text)?;
-    // A cut escape sequence would swallow the quotation mark.
-    let open = unbroken(&text[text.find('{')?..]);
-    let decided = find(&format!("{}\"}}", open.trim_end_matches('\\')))?;
+    let decided = form::save(raw, take)?;
     let reply_text = answer::repaired(&decided.reply_text)?.to_owned();
     Some(Decided { reply_text, ..decided })
 }
 
-/// Small models write line breaks into their strings, which JSON forbids; elsewhere white space does not matter.
-fn unbroken(text: &str) -> String {
-    text.replace(char::is_control, " ")
-}
-
-/// The first object with a decision and a reply, in code fences, between sentences, or inside another object.
-fn find(text: &str) -> Option<Decided> {
-    text.match_indices('{').take(BRACES).find_map(|(at, _)| {
-        let mut values = serde_json::Deserializer::from_str(&text[at..]).into_iter::<Map<String, Value>>();
-        let object = values.next()?.ok()?;
-        let field = |name: &str| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-        let verdict = verdict(field("decision")?)?;
-        let reply_text = field("reply_text").or_else(|| field("reply"))?.as_str()?.trim();
-        answer::has_words(reply_text).then(|| Decided { verdict, reply_text: reply_text.replace('\0', "") })
-    })
+fn take(fields: &Fields) -> Option<Decided> {
+    let verdict = verdict(fields.get("decision")?)?;
+    let reply_text = form::words(fields.get("reply_text").or_else(|| fields.get("reply"))?)?;
+    Some(Decided { verdict, reply_text })
 }
 
 /// Yes and no in the forms models use.
@@ -178,12 +130,5 @@ mod tests {
         assert_eq!(saved("no"), None);
         let complete = r#"{"decision":"yes","reply_text":"Ok"} and then"#;
         assert!(read(&raw(complete, Finish::Cut)).is_ok());
-    }
-
-    #[test]
-    fn forms_step_down() {
-        assert_eq!(response_format(Format::Schema).unwrap()["json_schema"]["strict"], true);
-        assert_eq!(response_format(Format::Object).unwrap()["type"], "json_object");
-        assert!(response_format(Format::Plain).is_none());
     }
 }

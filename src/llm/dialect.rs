@@ -9,8 +9,9 @@ const NO_TEMPERATURE: u8 = 2;
 const NO_STREAM_OPTIONS: u8 = 4;
 const NO_SCHEMA: u8 = 8;
 const NO_JSON: u8 = 16;
+const NO_TOOLS: u8 = 32;
 
-/// How a decision's form is asked for, besides in words.
+/// How the form of an answer is asked for, besides in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// `json_schema`, strict.
@@ -65,6 +66,10 @@ impl Dialect {
         !self.has(NO_STREAM_OPTIONS)
     }
 
+    pub(super) fn tools(self) -> bool {
+        !self.has(NO_TOOLS)
+    }
+
     pub(super) fn format(self) -> Format {
         if self.has(NO_JSON) {
             Format::Plain
@@ -75,9 +80,11 @@ impl Dialect {
         }
     }
 
-    /// The dialect to try after this refusal, if it is about one of the fields. `formatted`: a form was asked for.
-    pub(super) fn adapted(self, failure: &Failure, formatted: bool) -> Option<Self> {
+    /// The dialect to try after this refusal, if it is about one of the fields that were `asked`, or that every request
+    /// has.
+    pub(super) fn adapted(self, failure: &Failure, asked: Asked) -> Option<Self> {
         let Failure::Status { status, body, .. } = failure else { return None };
+        let body = body.to_ascii_lowercase();
         let names = |words: &[&str]| words.iter().any(|word| body.contains(word));
         let invalid = matches!(status, 400 | 422);
         let about_form = match status {
@@ -86,10 +93,17 @@ impl Dialect {
             400 | 404 | 422 | 500 => names(&["response_format", "json_schema", "json_object"]),
             _ => false,
         };
+        let about_tools = match status {
+            400 | 404 | 422 | 501 => names(&["tool", "function"]),
+            // A failure of another kind may name a function of the server's own.
+            500 => names(&["tools", "tool_choice", "tool call"]),
+            _ => false,
+        };
         let change = match self.format() {
-            Format::Schema if formatted && about_form => NO_SCHEMA,
-            Format::Object if formatted && about_form => NO_JSON,
+            Format::Schema if asked.form && about_form => NO_SCHEMA,
+            Format::Object if asked.form && about_form => NO_JSON,
             _ if invalid && self.stream_options() && names(&["stream_options"]) => NO_STREAM_OPTIONS,
+            _ if asked.tools && self.tools() && about_tools => NO_TOOLS,
             _ if invalid && self.temperature() && names(&["temperature"]) => NO_TEMPERATURE,
             _ if invalid && names(&["max_tokens", "max_completion_tokens"]) => COMPLETION_TOKENS,
             _ => return None,
@@ -98,9 +112,22 @@ impl Dialect {
     }
 }
 
+/// What a request asks for that not every one does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    /// An answer of a certain form.
+    pub form: bool,
+    /// Tools may be called.
+    pub tools: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PLAIN: Asked = Asked { form: false, tools: false };
+    const FORM: Asked = Asked { form: true, tools: false };
+    const TOOLS: Asked = Asked { form: false, tools: true };
 
     fn refused(status: u16, body: &str) -> Failure {
         Failure::Status { status, retry_after: None, body: body.into() }
@@ -110,33 +137,54 @@ mod tests {
     fn token_field_is_switched_once_in_either_direction() {
         let learned = Learned::default();
         let newer = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead.";
-        let changed = learned.dialect().adapted(&refused(400, newer), false).unwrap();
+        let changed = learned.dialect().adapted(&refused(400, newer), PLAIN).unwrap();
         assert!(changed.completion_tokens());
-        assert!(changed.adapted(&refused(400, "max_completion_tokens is too large"), false).is_none());
+        assert!(changed.adapted(&refused(400, "max_completion_tokens is too large"), PLAIN).is_none());
         learned.keep(changed);
         let older = refused(422, r#"{"detail":[{"loc":["body","max_completion_tokens"]}]}"#);
-        assert!(!learned.dialect().adapted(&older, false).unwrap().completion_tokens());
+        assert!(!learned.dialect().adapted(&older, PLAIN).unwrap().completion_tokens());
     }
 
     #[test]
     fn the_form_steps_down_and_only_where_one_was_asked_for() {
         let body = refused(400, "'response_format' of type 'json_schema' is not supported");
         let fresh = Learned::default().dialect();
-        assert!(fresh.adapted(&body, false).is_none());
-        let object = fresh.adapted(&body, true).unwrap();
+        assert!(fresh.adapted(&body, PLAIN).is_none());
+        let object = fresh.adapted(&body, FORM).unwrap();
         assert_eq!(object.format(), Format::Object);
-        let plain = object.adapted(&refused(501, ""), true).unwrap();
+        let plain = object.adapted(&refused(501, ""), FORM).unwrap();
         assert_eq!(plain.format(), Format::Plain);
-        assert!(plain.adapted(&body, true).is_none());
-        assert!(fresh.adapted(&refused(404, "no such model"), true).is_none());
+        assert!(plain.adapted(&body, FORM).is_none());
+        assert!(fresh.adapted(&refused(404, "no such model"), FORM).is_none());
     }
 
     #[test]
     fn other_fields_are_left_out_when_named() {
         let fresh = Learned::default().dialect();
-        assert!(!fresh.adapted(&refused(400, "'temperature' does not support 0.7"), false).unwrap().temperature());
-        assert!(!fresh.adapted(&refused(422, "extra fields: stream_options"), false).unwrap().stream_options());
-        assert!(fresh.adapted(&refused(401, "temperature"), false).is_none());
-        assert!(fresh.adapted(&Failure::Connection, true).is_none());
+        assert!(!fresh.adapted(&refused(400, "'temperature' does not support 0.7"), PLAIN).unwrap().temperature());
+        assert!(!fresh.adapted(&refused(422, "extra fields: stream_options"), PLAIN).unwrap().stream_options());
+        assert!(fresh.adapted(&refused(401, "temperature"), PLAIN).is_none());
+        assert!(fresh.adapted(&Failure::Connection, FORM).is_none());
+    }
+
+    #[test]
+    fn tools_are_left_out_when_refused_and_only_where_some_were_offered() {
+        let fresh = Learned::default().dialect();
+        for (status, body) in [
+            (400, "registry.ollama.ai/library/gemma:2b does not support tools"),
+            (400, r#""auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set"#),
+            (404, "No endpoints found that support tool use."),
+            (422, r#"{"detail":[{"loc":["body","tools"],"msg":"Extra inputs are not permitted"}]}"#),
+            (500, "tools param requires --jinja flag"),
+            (501, "Function calling is not implemented"),
+        ] {
+            let without = fresh.adapted(&refused(status, body), TOOLS).expect(body);
+            assert!(!without.tools());
+            assert!(without.adapted(&refused(status, body), TOOLS).is_none());
+            assert!(fresh.adapted(&refused(status, body), PLAIN).is_none());
+        }
+        for (status, body) in [(500, "function crashed"), (429, "tools"), (401, "tools"), (404, "no such model")] {
+            assert!(fresh.adapted(&refused(status, body), TOOLS).is_none(), "{body}");
+        }
     }
 }

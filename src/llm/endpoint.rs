@@ -124,6 +124,7 @@ pub(super) fn connect(config: &LlmConfig) -> Result<Client<Endpoint>, SetupError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{SpeechConfig, TtsFormat};
 
     fn endpoint(base_url: Option<&str>, key: &str) -> Result<Endpoint, SetupError> {
         Endpoint::new(&LlmConfig {
@@ -133,6 +134,7 @@ mod tests {
             max_tokens: 1,
             temperature: 0.0,
             timeout: Duration::ZERO,
+            speech: SpeechConfig { tts_model: "s".into(), tts_format: TtsFormat::Mp3, transcribe_model: None },
             max_retries: 0,
             retry_delay: Duration::ZERO,
         })

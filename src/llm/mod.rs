@@ -4,13 +4,18 @@
 //! retries, the deviations of compatible servers and unusable answers are dealt with inside.
 
 mod answer;
+mod audio;
+mod calls;
 mod client;
 mod decide;
 mod dialect;
 mod endpoint;
+mod form;
 mod offline;
+mod prompt;
 mod retry;
 mod stream;
+mod summarise;
 mod wire;
 
 #[cfg(test)]
@@ -18,52 +23,16 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
-use serde::Serialize;
 
 use crate::config::LlmConfig;
 
 pub use endpoint::SetupError;
+pub use prompt::{Message, Prompt, Role, Tool, ToolCall};
 
 /// How long a call waits for the first piece of an answer, in all, before it is a [`LlmError::Timeout`].
 pub const FIRST_PIECE: Duration = Duration::from_secs(60);
-
-/// What the model is told: instructions, the conversation so far, and last (role user) what was said now.
-///
-/// What people say is only ever [`Role::User`], earlier answers [`Role::Assistant`]; neither ever enters `system`.
-#[derive(Debug, Clone, Default)]
-pub struct Prompt {
-    /// Our instructions; none of it comes from the people who talk to the model. Empty: no system message is sent.
-    pub system: String,
-    /// Oldest first; the last one is what is to be answered.
-    pub messages: Vec<Message>,
-}
-
-impl Prompt {
-    /// What was said now: the newest message of the user, or nothing.
-    fn last_said(&self) -> &str {
-        self.messages.iter().rfind(|m| m.role == Role::User).map_or("", |m| m.content.as_str())
-    }
-}
-
-/// One message of the conversation.
-#[derive(Debug, Clone, Serialize)]
-pub struct Message {
-    /// Who said it.
-    pub role: Role,
-    /// What was said, unchanged.
-    pub content: String,
-}
-
-/// Who said a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// A person.
-    User,
-    /// The model, earlier.
-    Assistant,
-}
 
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,11 +73,37 @@ pub struct Decision {
     pub model: String,
 }
 
+/// What was said on a call, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// One paragraph on one line, with at least one letter or digit.
+    pub summary: String,
+    /// What the caller asked for, each on one line; empty when they asked for nothing.
+    pub requests: Vec<String>,
+    /// As in [`Completion`].
+    pub input_tokens: u32,
+    /// As in [`Completion`].
+    pub output_tokens: u32,
+    /// As in [`Completion`].
+    pub model: String,
+}
+
+/// Spoken words, in a form that Twilio plays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audio {
+    /// The whole file.
+    pub bytes: Bytes,
+    /// `audio/mpeg` or `audio/wav`, as the bytes are; most servers heed `OPENAI_TTS_FORMAT`.
+    pub content_type: &'static str,
+}
+
 /// A piece of an answer that is still being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// More text, to be appended as it is.
     Text(String),
+    /// A tool that the model calls, all of it. Comes after the text, before [`Piece::End`].
+    Tool(ToolCall),
     /// The answer is over; always the last item of a stream that did not fail.
     End(End),
 }
@@ -160,6 +155,9 @@ pub enum LlmError {
     Unusable(&'static str),
 }
 
+/// What there is to say where no model is configured for the task.
+const NOT_CONFIGURED: LlmError = LlmError::Unusable("no model is configured for it");
+
 impl LlmError {
     /// How long to wait before asking again, when the server named a time.
     pub fn retry_after(&self) -> Option<Duration> {
@@ -191,7 +189,7 @@ impl Llm {
     /// A whole answer within `timeout`, all retries included.
     pub async fn complete(&self, prompt: &Prompt, timeout: Duration) -> Result<Completion, LlmError> {
         match self {
-            Self::Live(live) => live.complete(prompt, client::Manner::whole(timeout)).await,
+            Self::Live(live) => live.complete(prompt, timeout).await,
             Self::Offline => Ok(offline::complete(prompt)),
         }
     }
@@ -200,19 +198,11 @@ impl Llm {
     ///
     /// Waits up to [`FIRST_PIECE`] for the first piece (retries included), then up to the configured time-out for each
     /// next one. An answer that turns out empty, refused or nonsensical before its first piece is asked for again
-    /// once. Nothing is sent before the first poll; dropping the stream ends the request.
+    /// once; one that only calls tools is none of these. Nothing is sent before the first poll; dropping the stream ends the request.
     pub fn stream(&self, prompt: Prompt) -> BoxStream<'static, Result<Piece, LlmError>> {
         match self {
             Self::Live(live) => stream::pieces(live.clone(), prompt).boxed(),
             Self::Offline => offline::stream(&prompt).boxed(),
-        }
-    }
-
-    /// The answer of a call as a whole: asked for and timed like [`Llm::stream`], checked like [`Llm::complete`].
-    pub async fn complete_call(&self, prompt: &Prompt) -> Result<Completion, LlmError> {
-        match self {
-            Self::Live(live) => live.complete(prompt, client::Manner::Call).await,
-            Self::Offline => Ok(offline::complete(prompt)),
         }
     }
 
@@ -221,8 +211,62 @@ impl Llm {
     /// What there is to decide is said in the prompt's `system`; how to answer is appended to it here.
     pub async fn decide(&self, prompt: &Prompt, timeout: Duration) -> Result<Decision, LlmError> {
         match self {
-            Self::Live(live) => live.decide(prompt, client::Manner::whole(timeout)).await,
+            Self::Live(live) => live.decide(prompt, timeout).await,
             Self::Offline => Ok(offline::decide(prompt)),
+        }
+    }
+
+    /// A summary of the call that the prompt tells, and what the caller asked for, within `timeout`, all retries
+    /// included.
+    ///
+    /// What there is to sum up is said in the prompt; how to answer is appended to its `system` here.
+    pub async fn summarise(&self, prompt: &Prompt, timeout: Duration) -> Result<Summary, LlmError> {
+        match self {
+            Self::Live(live) => live.summarise(prompt, timeout).await,
+            Self::Offline => Ok(offline::summarise(prompt)),
+        }
+    }
+
+    /// Whether [`Llm::speak`] asks anybody; the offline stand-in has no voice.
+    pub fn can_speak(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// `text` (at most 4096 characters) spoken by `voice`, one of OpenAI's names such as `nova`, within `timeout`, all
+    /// retries included.
+    ///
+    /// # Errors
+    /// Those of any request; [`LlmError::Rejected`] also for a text that is too long, [`LlmError::Unusable`] for an
+    /// answer that is neither mp3 nor wav, and where [`Llm::can_speak`] is false.
+    pub async fn speak(&self, text: &str, voice: &str, timeout: Duration) -> Result<Audio, LlmError> {
+        match self {
+            Self::Live(live) => live.speak(text, voice, timeout).await,
+            Self::Offline => Err(NOT_CONFIGURED),
+        }
+    }
+
+    /// Whether [`Llm::transcribe`] asks anybody: a server is configured, and a model for it.
+    pub fn can_transcribe(&self) -> bool {
+        matches!(self, Self::Live(live) if live.speech.transcribe_model.is_some())
+    }
+
+    /// The words in a recording, trimmed, within `timeout`, all retries included; empty when nothing was said.
+    ///
+    /// `file_name` tells the kind of audio by its ending (`message.wav`, `message.mp3`), `language` (ISO 639-1, such as
+    /// `es`) what is spoken, if that is known.
+    ///
+    /// # Errors
+    /// Those of any request; [`LlmError::Unusable`] also where [`Llm::can_transcribe`] is false.
+    pub async fn transcribe(
+        &self,
+        audio: impl Into<Bytes>,
+        file_name: &str,
+        language: Option<&str>,
+        timeout: Duration,
+    ) -> Result<String, LlmError> {
+        match self {
+            Self::Live(live) => live.transcribe(audio.into(), file_name, language, timeout).await,
+            Self::Offline => Err(NOT_CONFIGURED),
         }
     }
 }

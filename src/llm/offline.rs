@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, stream};
 
-use super::{Completion, Decision, End, Finish, LlmError, Piece, Prompt, Verdict};
+use super::{Completion, Decision, End, Finish, LlmError, Piece, Prompt, Role, Summary, Verdict};
 
 const MODEL: &str = "offline";
 /// How many words of what was heard are said back.
@@ -47,6 +47,18 @@ pub(super) fn decide(prompt: &Prompt) -> Decision {
     Decision { verdict, reply_text, input_tokens, output_tokens, model: MODEL.to_owned() }
 }
 
+/// How many things were said; what they were needs a model.
+pub(super) fn summarise(prompt: &Prompt) -> Summary {
+    let said = match prompt.messages.iter().filter(|message| message.role == Role::User).count() {
+        0 => "Nothing was said".to_owned(),
+        1 => "One thing was said".to_owned(),
+        count => format!("{count} things were said"),
+    };
+    let summary = format!("{said}; there is no summary, because no language model is configured.");
+    let (input_tokens, output_tokens) = (told(prompt), words(&summary));
+    Summary { summary, requests: Vec::new(), input_tokens, output_tokens, model: MODEL.to_owned() }
+}
+
 /// The first words of what was said, without its closing marks; None when there are none.
 fn echo(said: &str) -> Option<String> {
     let mut words = said.split_whitespace();
@@ -71,13 +83,11 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
-    use crate::llm::{Message, Role};
+    use crate::llm::Message;
 
     fn prompt(said: &str) -> Prompt {
-        let message = |role, content: &str| Message { role, content: content.into() };
-        let messages =
-            vec![message(Role::User, "Hi"), message(Role::Assistant, "Hello there"), message(Role::User, said)];
-        Prompt { system: "Be kind.".into(), messages }
+        let messages = vec![Message::user("Hi"), Message::assistant("Hello there"), Message::user(said)];
+        Prompt { system: "Be kind.".into(), messages, ..Prompt::default() }
     }
 
     #[test]
@@ -111,5 +121,16 @@ mod tests {
         assert_eq!(decide(&prompt("Please don’t come.")).verdict, Verdict::No);
         assert_eq!(decide(&prompt("NO!")).verdict, Verdict::No);
         assert_eq!(decide(&prompt("I know nothing")).verdict, Verdict::Yes);
+    }
+
+    #[test]
+    fn summaries_count_what_was_said() {
+        let summary = summarise(&prompt("Where is my order?"));
+        assert!(summary.summary.starts_with("2 things were said; "), "{}", summary.summary);
+        assert!(summary.requests.is_empty());
+        assert_eq!((summary.input_tokens, summary.model.as_str()), (9, "offline"));
+        let one = Prompt { messages: vec![Message::user("Hi")], ..Prompt::default() };
+        assert!(summarise(&one).summary.starts_with("One thing was said; "));
+        assert!(summarise(&Prompt::default()).summary.starts_with("Nothing was said; "));
     }
 }

@@ -4,7 +4,7 @@
 //! and empty deltas do not extend it. The library reads the connection in a task of its own, which ends, and the
 //! request with it, when the stream is dropped.
 
-use std::{mem, sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration, vec};
 
 use async_openai::{error::OpenAIError, types::stream::StreamResponse};
 use futures_util::{Stream, StreamExt, stream};
@@ -15,7 +15,7 @@ use super::{
     answer::{self, Flaw},
     client::{Live, Question},
     retry::Failure,
-    wire::{Raw, Reply},
+    wire::{Heard, Raw, Reply},
 };
 
 /// How long the token counts may come after the answer itself before we go without them.
@@ -23,8 +23,8 @@ const USAGE_WAIT: Duration = Duration::from_secs(1);
 
 /// What the beginning of a streamed answer turned out to be.
 pub(super) enum Opening {
-    /// It is over and not a word can be said.
-    Flawed(Raw, Flaw),
+    /// It is over, not a word can be said, and no tool is called.
+    Flawed(Flaw),
     Speaking(Speech),
 }
 
@@ -53,32 +53,40 @@ impl Live {
             let request = self.request(question, dialect, true);
             match self.client.chat().create_stream_byot(&request).await.map_err(Failure::from) {
                 Ok(source) => break source,
-                Err(failure) => dialect = dialect.adapted(&failure, question.decision).ok_or(failure)?,
+                Err(failure) => dialect = dialect.adapted(&failure, question.asked(true)).ok_or(failure)?,
             }
         };
         self.learned.keep(dialect);
         let (mut raw, mut held) = (Raw::default(), String::new());
-        while let Some(item) = source.next().await {
-            let Some(text) = absorb(&mut raw, item)? else { continue };
-            held.push_str(&text);
+        let (opening, whole) = loop {
+            let Some(item) = source.next().await else { break (None, false) };
+            held.push_str(&absorb(&mut raw, item)?.text);
             // Held back until there is a word: thoughts and nonsense are never passed on.
             if let Some(said) = answer::spoken(&held).filter(|said| answer::has_words(said)) {
-                let deadline = Instant::now() + if raw.finish.is_some() { USAGE_WAIT } else { self.gap };
-                let (opening, whole) = (Some(said.to_owned()), answer::looks_whole(said));
-                return Ok(Opening::Speaking(Speech { source, opening, raw, deadline, gap: self.gap, whole }));
+                break (Some(said.to_owned()), answer::looks_whole(said));
+            }
+            if raw.calls.any(&question.prompt.tools) && raw.finish.is_some() {
+                break (None, false);
+            }
+        };
+        if opening.is_none() {
+            raw.text = held;
+            let flaw = answer::checked(&raw).err().unwrap_or(Flaw::Empty);
+            // A call of a tool needs no words.
+            if !(raw.calls.any(&question.prompt.tools) && matches!(flaw, Flaw::Empty | Flaw::Nonsense)) {
+                return Ok(Opening::Flawed(flaw));
             }
         }
-        raw.text = held;
-        let flaw = answer::checked(&raw).err().unwrap_or(Flaw::Empty);
-        Ok(Opening::Flawed(raw, flaw))
+        let deadline = Instant::now() + if raw.finish.is_some() { USAGE_WAIT } else { self.gap };
+        Ok(Opening::Speaking(Speech { source, opening, raw, deadline, gap: self.gap, whole }))
     }
 }
 
-/// The text of one event. Events that are not JSON are passed over.
-fn absorb(raw: &mut Raw, item: Result<Reply, OpenAIError>) -> Result<Option<String>, Failure> {
+/// What one event brought. Events that are not JSON are passed over.
+fn absorb(raw: &mut Raw, item: Result<Reply, OpenAIError>) -> Result<Heard, Failure> {
     match item.map_err(Failure::from) {
-        Ok(reply) => raw.absorb(reply).map(|text| Some(text).filter(|text| !text.is_empty())),
-        Err(Failure::Unreadable) => Ok(None),
+        Ok(reply) => raw.absorb(reply),
+        Err(Failure::Unreadable) => Ok(Heard::default()),
         Err(failure) => Err(failure),
     }
 }
@@ -98,15 +106,16 @@ impl Speech {
                 Err(_) => return Err(LlmError::Timeout),
             };
             match absorb(&mut self.raw, item) {
-                Ok(Some(text)) => {
+                Ok(Heard { text, .. }) if !text.is_empty() => {
                     if !text.trim().is_empty() {
                         self.whole = answer::looks_whole(&text);
                     }
                     self.deadline = Instant::now() + self.gap;
                     return Ok(Some(text));
                 }
-                Ok(None) if !ending && self.raw.finish.is_some() => self.deadline = Instant::now() + USAGE_WAIT,
-                Ok(None) => {}
+                Ok(_) if !ending && self.raw.finish.is_some() => self.deadline = Instant::now() + USAGE_WAIT,
+                Ok(Heard { called: true, .. }) if !ending => self.deadline = Instant::now() + self.gap,
+                Ok(_) => {}
                 Err(_) if ending => return Ok(None),
                 Err(failure) => return Err(failure.into()),
             }
@@ -115,16 +124,8 @@ impl Speech {
 
     /// How the answer ended. A server that does not say so, or whose connection ended early, leaves only its looks.
     fn finish(&self) -> Finish {
-        self.raw.finish.unwrap_or(if self.whole { Finish::Whole } else { Finish::Cut })
-    }
-
-    /// The rest of the answer in one.
-    pub(super) async fn collect(mut self) -> Result<Raw, LlmError> {
-        let mut text = String::new();
-        while let Some(piece) = self.next().await? {
-            text.push_str(&piece);
-        }
-        Ok(Raw { text, finish: Some(self.finish()), ..self.raw })
+        let whole = self.raw.calls.look_whole().unwrap_or(self.whole);
+        self.raw.finish.unwrap_or(if whole { Finish::Whole } else { Finish::Cut })
     }
 }
 
@@ -140,13 +141,18 @@ pub(super) fn pieces(live: Arc<Live>, prompt: Prompt) -> impl Stream<Item = Resu
 enum Talk {
     Unasked,
     Speaking(Speech),
-    Over,
+    /// The text is over; what is still to be passed on.
+    Ending(vec::IntoIter<Piece>),
 }
 
 impl Talk {
     async fn next(&mut self, live: &Live, prompt: &Prompt) -> Option<Result<Piece, LlmError>> {
-        let mut speech = match mem::replace(self, Self::Over) {
-            Self::Over => return None,
+        let mut speech = match mem::replace(self, Self::Ending(Vec::new().into_iter())) {
+            Self::Ending(mut pieces) => {
+                let piece = pieces.next()?;
+                *self = Self::Ending(pieces);
+                return Some(Ok(piece));
+            }
             Self::Speaking(speech) => speech,
             Self::Unasked => match begin(live, prompt).await {
                 Ok(speech) => speech,
@@ -160,25 +166,30 @@ impl Talk {
             }
             Ok(None) => {
                 let finish = speech.finish();
-                let Raw { input_tokens, output_tokens, model, .. } = speech.raw;
-                Some(Ok(Piece::End(End { input_tokens, output_tokens, model: live.model_named(model), finish })))
+                let Raw { calls, input_tokens, output_tokens, model, .. } = speech.raw;
+                let end = End { input_tokens, output_tokens, model: live.model_named(model), finish };
+                let pieces: Vec<_> = calls.finished(&prompt.tools).map(Piece::Tool).chain([Piece::End(end)]).collect();
+                let mut pieces = pieces.into_iter();
+                let piece = pieces.next()?;
+                *self = Self::Ending(pieces);
+                Some(Ok(piece))
             }
             Err(error) => Some(Err(error)),
         }
     }
 }
 
-/// An answer with words in it; the model is asked twice for one at most.
+/// An answer with words or a tool call in it; the model is asked twice for one at most.
 async fn begin(live: &Live, prompt: &Prompt) -> Result<Speech, LlmError> {
     let deadline = Instant::now() + FIRST_PIECE;
-    let mut question = Question { prompt, decision: false, nudge: "" };
+    let mut question = Question::new(prompt, None);
     let flaw = match live.open(question, deadline).await? {
         Opening::Speaking(speech) => return Ok(speech),
-        Opening::Flawed(_, flaw) => flaw,
+        Opening::Flawed(flaw) => flaw,
     };
     question.nudge = flaw.nudge();
     match live.open(question, deadline).await? {
         Opening::Speaking(speech) => Ok(speech),
-        Opening::Flawed(_, flaw) => Err(LlmError::Unusable(flaw.reason())),
+        Opening::Flawed(flaw) => Err(LlmError::Unusable(flaw.reason())),
     }
 }

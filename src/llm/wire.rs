@@ -13,7 +13,11 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{Finish, Prompt, retry::Failure};
+use super::{
+    Finish, Prompt, Tool,
+    calls::{CallPart, Calls},
+    retry::Failure,
+};
 
 /// One request. Absent options are left out, because some servers refuse fields they do not know, even if null.
 #[derive(Serialize)]
@@ -28,6 +32,8 @@ pub(super) struct Request<'a> {
     pub temperature: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_format: Option<&'a Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub tools: &'a [Tool],
     pub stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_options: Option<StreamOptions>,
@@ -116,6 +122,8 @@ struct Said {
     content: Option<Content>,
     #[serde(default, deserialize_with = "lenient")]
     refusal: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    tool_calls: Option<Vec<CallPart>>,
 }
 
 #[derive(Deserialize)]
@@ -145,7 +153,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserial
 }
 
 /// Whatever is not a `T` counts as absent.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Maybe<T> {
@@ -158,11 +166,21 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> R
     })
 }
 
+/// What one reply or chunk brought.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// Empty when it holds none.
+    pub text: String,
+    /// Whether a tool call began or went on.
+    pub called: bool,
+}
+
 /// What has come of an answer so far.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     pub text: String,
     pub refused: bool,
+    pub calls: Calls,
     /// None until the server says how the answer ended; some never do.
     pub finish: Option<Finish>,
     pub input_tokens: u32,
@@ -172,8 +190,8 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// Takes over everything but the text of a reply or chunk, which is returned (empty when it holds none).
-    pub(super) fn absorb(&mut self, reply: Reply) -> Result<String, Failure> {
+    /// Takes over everything but the text of a reply or chunk, which is returned.
+    pub(super) fn absorb(&mut self, reply: Reply) -> Result<Heard, Failure> {
         if let Some(error) = reply.error.filter(|error| !error.is_null()) {
             return Err(failure_inside(&error));
         }
@@ -185,17 +203,21 @@ impl Raw {
         if self.model.is_empty() {
             self.model = reply.model.unwrap_or_default();
         }
-        let Some(choice) = reply.choices.into_iter().next() else { return Ok(String::new()) };
+        let Some(choice) = reply.choices.into_iter().next() else { return Ok(Heard::default()) };
         self.finish = choice.finish_reason.as_deref().and_then(finish).or(self.finish);
-        let Some(said) = choice.delta.or(choice.message) else { return Ok(String::new()) };
+        let Some(said) = choice.delta.or(choice.message) else { return Ok(Heard::default()) };
         self.refused |= said.refusal.is_some_and(|refusal| !refusal.trim().is_empty());
-        Ok(match said.content {
+        let calls = said.tool_calls.unwrap_or_default();
+        let called = !calls.is_empty();
+        calls.into_iter().for_each(|part| self.calls.add(part));
+        let text = match said.content {
             None => String::new(),
             Some(Content::Text(text)) => text.replace('\0', ""),
             Some(Content::Parts(parts)) => {
                 parts.into_iter().filter_map(|part| part.text).collect::<String>().replace('\0', "")
             }
-        })
+        };
+        Ok(Heard { text, called })
     }
 }
 
@@ -210,7 +232,7 @@ fn finish(reason: &str) -> Option<Finish> {
 }
 
 /// An error in a reply with status 200: its `code` or `status` if that is an HTTP status, else a bad gateway's.
-fn failure_inside(error: &Value) -> Failure {
+pub(super) fn failure_inside(error: &Value) -> Failure {
     let number = |name| error.get(name).and_then(|v| v.as_u64().or_else(|| v.as_str()?.parse().ok()));
     let status = ["code", "status"].into_iter().filter_map(number).find(|code| (400..600).contains(code));
     let status = status.and_then(|code| u16::try_from(code).ok()).unwrap_or(502);

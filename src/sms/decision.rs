@@ -63,8 +63,8 @@ impl SmsService {
         let started = Instant::now();
         let earlier = self.db.thread(text.person.user_id, text.peer, text.except).await?;
         let said = described(text.text, text.media);
-        let messages = thread::messages(earlier, &said, self.clock.now(), text.person.conversation_timeout);
-        let prompt = Prompt { system: self.instructions(text.person), messages };
+        let thread = thread::thread(earlier, &said, self.clock.now(), text.person.conversation_timeout);
+        let prompt = Prompt { system: self.instructions(text.person), messages: thread.messages, ..Prompt::default() };
         let decision = self.llm.decide(&prompt, self.timeout).await?;
         let decision = TextDecision {
             decision: match decision.verdict {

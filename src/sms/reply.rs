@@ -54,7 +54,7 @@ pub struct Due {
     pub person: Arc<Person>,
     /// The other side.
     pub peer: String,
-    /// The sender's address.
+    /// The address of the sender, who gets the reply.
     pub from: String,
     /// Our address.
     pub to: String,
@@ -141,13 +141,17 @@ impl Replier {
     async fn due(&self, job: Job, message: &Message) -> Result<Option<Due>, DbError> {
         let Some(user_id) = message.user_id else { return Ok(None) };
         let Some(person) = self.directory.person(user_id).await? else { return Ok(None) };
+        let (peer_address, own_address) = match message.direction.as_str() {
+            "outbound" => (&message.to_number, &message.from_number),
+            _ => (&message.from_number, &message.to_number),
+        };
         let media = message.media.as_deref().and_then(|list| serde_json::from_str::<Vec<serde_json::Value>>(list).ok());
         Ok(Some(Due {
             job,
             person: Arc::new(person),
             peer: message.peer.clone(),
-            from: message.from_number.clone().unwrap_or_default(),
-            to: message.to_number.clone().unwrap_or_default(),
+            from: peer_address.clone().unwrap_or_default(),
+            to: own_address.clone().unwrap_or_default(),
             text: message.incoming_text.clone(),
             media: media.map_or(0, |list| list.len()),
         }))
@@ -272,6 +276,7 @@ fn setback(error: RestError) -> Setback {
     let reason = error.to_string();
     match error {
         RestError::Refused { code, .. } => Setback::Final(reason, code),
+        RestError::Unusable(_) => Setback::Final(reason, None),
         RestError::NotTaken { retry_after, .. } => Setback::Later(reason, retry_after),
         RestError::Credentials(_) => Setback::Later(reason, Some(Duration::from_secs(60))),
         RestError::Unreachable(_) | RestError::Unknown(_) => Setback::Later(reason, None),

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod form;
+pub mod relay_messages;
 pub mod rest;
 pub mod signature;
 pub mod template;

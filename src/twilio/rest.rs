@@ -1,6 +1,9 @@
 //! The few calls of Twilio's REST API that the gateway makes (api.twilio.com/2010-04-01, form in, JSON out).
 
-use reqwest::StatusCode;
+#[cfg(test)]
+mod tests;
+
+use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::time::Duration;
@@ -8,11 +11,16 @@ use tracing::debug;
 
 /// A whole exchange must be done in this time; well under a job's lease.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Fetching a recording may take longer.
+const RECORDING_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest recording that is fetched, in bytes: ten minutes of MP3 are about 5 MB.
+const LARGEST_RECORDING: usize = 20_000_000;
 
 /// A client for one account. Cheap to clone.
 #[derive(Clone)]
 pub struct Rest {
     http: reqwest::Client,
+    base_url: String,
     account_url: String,
     account_sid: String,
     auth_token: SecretString,
@@ -47,6 +55,46 @@ pub struct SentMessage {
     pub date_created: Option<String>,
 }
 
+/// A call to be placed.
+#[derive(Debug, Clone)]
+pub struct NewCall<'a> {
+    /// The number to be called, in E.164.
+    pub to: &'a str,
+    /// Our number.
+    pub from: &'a str,
+    /// The absolute URL that is asked what is said when somebody or something answers.
+    pub url: &'a str,
+    /// The absolute URL to which Twilio reports the call's progress.
+    pub status_callback: &'a str,
+    /// Whether Twilio finds out if a machine answers, while the call goes on.
+    pub machine_detection: bool,
+    /// The absolute URL to which Twilio reports who answered, and of a machine the end of its greeting.
+    pub async_amd_callback: Option<&'a str>,
+    /// The longest the call may last.
+    pub time_limit_seconds: u64,
+    /// How long it rings.
+    pub timeout_seconds: u64,
+}
+
+/// A call as Twilio describes it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PlacedCall {
+    /// CA…
+    pub sid: String,
+    /// `queued`, `ringing` …
+    #[serde(default)]
+    pub status: String,
+}
+
+/// What becomes of a call that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallUpdate<'a> {
+    /// It goes on with the document at this absolute URL.
+    Redirect(&'a str),
+    /// It is over; also if it is still ringing.
+    Complete,
+}
+
 /// Why a call of the REST API failed, by what may be done next.
 #[derive(Debug, thiserror::Error)]
 pub enum RestError {
@@ -75,6 +123,9 @@ pub enum RestError {
     /// The account's credentials are wrong: no request will pass until they are mended.
     #[error("Twilio does not accept the account's credentials (status {0})")]
     Credentials(u16),
+    /// What was asked for cannot be had, now or later.
+    #[error("{0}")]
+    Unusable(&'static str),
 }
 
 #[derive(Deserialize, Default)]
@@ -98,6 +149,7 @@ impl Rest {
         let http = reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(Duration::from_secs(4)).build()?;
         Ok(Self {
             http,
+            base_url: base_url.to_owned(),
             account_url: format!("{}/2010-04-01/Accounts/{account_sid}", base_url.trim_end_matches('/')),
             account_sid: account_sid.to_owned(),
             auth_token: auth_token.clone(),
@@ -111,19 +163,7 @@ impl Rest {
     pub async fn send_message(&self, message: &Outgoing<'_>) -> Result<SentMessage, RestError> {
         let mut form = vec![("To", message.to), ("From", message.from), ("Body", message.body)];
         form.extend(message.status_callback.map(|url| ("StatusCallback", url)));
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = self
-            .http
-            .post(format!("{}/Messages.json", self.account_url))
-            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body);
-        let response = self.authorised(request).send().await.map_err(|error| {
-            // Only a failed connection is sure not to have delivered the request.
-            let sure = error.is_connect();
-            let reason = error.without_url().to_string();
-            if sure { RestError::Unreachable(reason) } else { RestError::Unknown(reason) }
-        });
-        read(response?).await
+        self.post("Messages.json", &form).await
     }
 
     /// The message that was sent with this text between these addresses at or after `since` (RFC 3339 date of the day), newest
@@ -141,16 +181,121 @@ impl Rest {
         Ok(list.messages.into_iter().filter(|sent| sent.body.as_deref() == Some(message.body)).collect())
     }
 
+    /// Places a call.
+    ///
+    /// # Errors
+    /// See [`RestError`]; on [`RestError::Unknown`] somebody's telephone may be ringing.
+    pub async fn place_call(&self, call: &NewCall<'_>) -> Result<PlacedCall, RestError> {
+        let (time_limit, timeout) = (call.time_limit_seconds.to_string(), call.timeout_seconds.to_string());
+        let form = call.form(&time_limit, &timeout);
+        self.post("Calls.json", &form).await
+    }
+
+    /// Changes a call that is under way.
+    ///
+    /// # Errors
+    /// See [`RestError`]; [`RestError::Refused`] among others when the call is over.
+    pub async fn update_call(&self, sid: &str, update: CallUpdate<'_>) -> Result<PlacedCall, RestError> {
+        if !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(RestError::Unusable("there is no call with such a sid"));
+        }
+        let path = format!("Calls/{sid}.json");
+        match update {
+            CallUpdate::Redirect(url) => self.post(&path, &[("Url", url), ("Method", "POST")]).await,
+            CallUpdate::Complete => self.post(&path, &[("Status", "completed")]).await,
+        }
+    }
+
+    /// The MP3 of a recording, by the `RecordingUrl` of a webhook. The account's credentials go to Twilio alone: another
+    /// host's URL is not asked, and a redirect to another host is followed without them.
+    ///
+    /// # Errors
+    /// See [`RestError`]; [`RestError::Unusable`] when it is not Twilio's or more than 20 MB long.
+    pub async fn fetch_recording(&self, url: &str) -> Result<Vec<u8>, RestError> {
+        let url = recording_url(url, &self.base_url).ok_or(RestError::Unusable("this is no recording of Twilio's"))?;
+        let request = self.authorised(self.http.get(url)).timeout(RECORDING_TIMEOUT);
+        let response = request.send().await.map_err(|error| RestError::Unreachable(error.without_url().to_string()))?;
+        let mut response = sound(response).await?;
+        let mut recording = Vec::new();
+        let lost = |error: reqwest::Error| RestError::Unreachable(error.without_url().to_string());
+        while let Some(piece) = response.chunk().await.map_err(lost)? {
+            if recording.len() + piece.len() > LARGEST_RECORDING {
+                return Err(RestError::Unusable("the recording is too large"));
+            }
+            recording.extend_from_slice(&piece);
+        }
+        Ok(recording)
+    }
+
+    /// Posts a form to a resource of the account.
+    async fn post<T: serde::de::DeserializeOwned>(&self, path: &str, form: &[(&str, &str)]) -> Result<T, RestError> {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self
+            .http
+            .post(format!("{}/{path}", self.account_url))
+            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body);
+        let response = self.authorised(request).send().await.map_err(|error| {
+            // Only a failed connection is sure not to have delivered the request.
+            let sure = error.is_connect();
+            let reason = error.without_url().to_string();
+            if sure { RestError::Unreachable(reason) } else { RestError::Unknown(reason) }
+        });
+        read(response?).await
+    }
+
     fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         request.basic_auth(&self.account_sid, Some(self.auth_token.expose_secret()))
     }
 }
 
+impl<'a> NewCall<'a> {
+    fn form(&self, time_limit: &'a str, timeout: &'a str) -> Vec<(&'static str, &'a str)> {
+        let mut form = vec![
+            ("To", self.to),
+            ("From", self.from),
+            ("Url", self.url),
+            ("Method", "POST"),
+            ("StatusCallback", self.status_callback),
+            ("StatusCallbackMethod", "POST"),
+            ("TimeLimit", time_limit),
+            ("Timeout", timeout),
+        ];
+        form.extend(["initiated", "ringing", "answered", "completed"].map(|event| ("StatusCallbackEvent", event)));
+        if self.machine_detection {
+            form.extend([("MachineDetection", "DetectMessageEnd"), ("AsyncAmd", "true")]);
+            form.extend(self.async_amd_callback.map(|url| ("AsyncAmdStatusCallback", url)));
+        }
+        form
+    }
+}
+
+/// Where the MP3 of a recording is, if Twilio has it: https on a host of twilio.com, or the REST API's own origin.
+fn recording_url(url: &str, base_url: &str) -> Option<Url> {
+    let mut url = Url::parse(url).ok()?;
+    let host = url.host_str()?;
+    let is_twilios = url.scheme() == "https" && (host == "twilio.com" || host.ends_with(".twilio.com"));
+    let is_bases = || Url::parse(base_url).is_ok_and(|base| base.origin() == url.origin());
+    if !url.username().is_empty() || url.password().is_some() || !(is_twilios || is_bases()) {
+        return None;
+    }
+    if !url.path().ends_with(".mp3") {
+        url.set_path(&format!("{}.mp3", url.path()));
+    }
+    Some(url)
+}
+
 /// A successful answer's document, or what the failure means.
 async fn read<T: serde::de::DeserializeOwned>(response: reqwest::Response) -> Result<T, RestError> {
+    let response = sound(response).await?;
+    response.json().await.map_err(|error| RestError::Unknown(error.without_url().to_string()))
+}
+
+/// A successful answer, or what the failure means.
+async fn sound(response: reqwest::Response) -> Result<reqwest::Response, RestError> {
     let status = response.status();
     if status.is_success() {
-        return response.json().await.map_err(|error| RestError::Unknown(error.without_url().to_string()));
+        return Ok(response);
     }
     let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
     match status {

@@ -3,7 +3,8 @@
 //! Values can never become markup: a place may stand in text and in attribute values only, and what fills it is escaped,
 //! without the characters that XML 1.0 forbids. White space at the start and end of an element is layout, and so are line
 //! breaks between elements. An attribute that comes out empty is left out. An element whose whole text is
-//! one place is written once for each of the place's values, so also not at all.
+//! one place is written once for each of the place's values, so also not at all. An element without content is written once,
+//! unless a place in its attributes has a list of values: then once for each of them.
 
 mod parse;
 
@@ -25,7 +26,7 @@ pub type Values<'v> = [(&'static str, Value<'v>)];
 pub enum Value<'v> {
     /// One text.
     One(&'v str),
-    /// A text for each repetition of the element whose text it is.
+    /// A text for each repetition of the element whose text it is, or of the empty element in whose attributes it stands.
     Each(&'v [String]),
 }
 
@@ -35,8 +36,10 @@ enum Piece {
     Text(usize),
     /// ` name="` and the value's parts.
     Attribute(String, Vec<Part>),
-    /// An element that is written once for each value of a place.
+    /// An element that is written once for each value of the place that is its text.
     Each(usize, Vec<Piece>),
+    /// An element without content, which is written once for each value of the places in its attributes.
+    EachEmpty(Vec<usize>, Vec<Piece>),
 }
 
 #[derive(Debug)]
@@ -66,7 +69,30 @@ impl std::error::Error for TemplateError {}
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
 
 /// All places any document may hold; a template's pieces refer to them by index.
-pub const PLACES: &[&str] = &["action", "language", "message", "recognition", "redirect", "say", "voice"];
+pub const PLACES: &[&str] = &[
+    "action",
+    "callback",
+    "caller_id",
+    "greeting",
+    "hints",
+    "language",
+    "max_length",
+    "message",
+    "number",
+    "play",
+    "provider",
+    "recognition",
+    "redirect",
+    "relay_code",
+    "relay_provider",
+    "relay_voice",
+    "say",
+    "speech_model",
+    "speech_timeout",
+    "token",
+    "url",
+    "voice",
+];
 
 impl Template {
     /// Reads and checks a document.
@@ -110,7 +136,7 @@ fn collect(pieces: &[Piece], found: &mut Vec<usize>) {
                 Part::Place(place) => Some(*place),
                 Part::Literal(_) => None,
             })),
-            Piece::Each(_, inner) => collect(inner, found),
+            Piece::Each(_, inner) | Piece::EachEmpty(_, inner) => collect(inner, found),
         }
     }
 }
@@ -139,16 +165,26 @@ fn write(out: &mut String, pieces: &[Piece], filled: &Filled<'_>, round: usize) 
                 }
             }
             Piece::Each(place, inner) => {
-                let rounds = match filled[*place] {
-                    Some(Value::Each(texts)) => texts.len(),
-                    Some(Value::One(text)) => usize::from(!text.is_empty()),
-                    None => 0,
-                };
-                for round in 0..rounds {
+                let once = usize::from(!text_of(filled, *place, 0).is_empty());
+                for round in 0..values_of(filled, *place).unwrap_or(once) {
+                    write(out, inner, filled, round);
+                }
+            }
+            Piece::EachEmpty(places, inner) => {
+                let rounds = places.iter().find_map(|place| values_of(filled, *place));
+                for round in 0..rounds.unwrap_or(1) {
                     write(out, inner, filled, round);
                 }
             }
         }
+    }
+}
+
+/// How many values a place has, if they are a list.
+fn values_of(filled: &Filled<'_>, place: usize) -> Option<usize> {
+    match filled[place] {
+        Some(Value::Each(texts)) => Some(texts.len()),
+        Some(Value::One(_)) | None => None,
     }
 }
 

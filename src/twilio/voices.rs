@@ -61,6 +61,24 @@ pub struct Voice {
     pub language: &'static str,
 }
 
+/// A voice as ConversationRelay writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayVoice {
+    /// The value of `ttsProvider`: "Amazon" or "Google".
+    pub provider: &'static str,
+    /// The value of `voice`, without the prefix that `<Say>` asks for: "Ruth-Neural", "en-US-Neural2-C".
+    pub name: &'static str,
+}
+
+/// A language as ConversationRelay is told it: `<Language code ttsProvider voice>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayLanguage {
+    /// The code, the [`Voice::language`] of the voice; a `text` or `language` message names it.
+    pub code: &'static str,
+    /// The voice that speaks it.
+    pub voice: RelayVoice,
+}
+
 /// Why a preferred voice and language are refused. The messages are for the person who wrote them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VoiceError {
@@ -146,6 +164,39 @@ pub fn voice_for(tts_voice: &str, language: &Language) -> Voice {
         .unwrap_or_else(|| Voice { name: language.voice(Female(0)), language: language.say })
 }
 
+/// A voice for ConversationRelay, which has no free voices: the language's own voice of that sex stands in.
+pub fn relay_voice(voice: Voice) -> RelayVoice {
+    let spoken = language(voice.language).unwrap_or(&languages()[0]);
+    let name = named(&BASIC, voice.name).map_or(voice.name, |(_, timbre)| spoken.voice(timbre));
+    match name.strip_prefix("Google.") {
+        Some(name) => RelayVoice { provider: "Google", name },
+        None => RelayVoice { provider: "Amazon", name: name.strip_prefix("Polly.").unwrap_or(name) },
+    }
+}
+
+/// All languages for ConversationRelay, each code once, spoken by the voice of someone who prefers `tts_voice`.
+pub fn relay_languages(tts_voice: &str) -> Vec<RelayLanguage> {
+    let mut all: Vec<RelayLanguage> = Vec::with_capacity(languages().len());
+    for language in languages() {
+        let voice = voice_for(tts_voice, language);
+        if all.iter().all(|known| known.code != voice.language) {
+            all.push(RelayLanguage { code: voice.language, voice: relay_voice(voice) });
+        }
+    }
+    all
+}
+
+/// OpenAI's names for its voices, all of which a preference may hold.
+pub fn openai_voices() -> impl Iterator<Item = &'static str> {
+    OPENAI.into_iter().map(|(name, _)| name)
+}
+
+/// Twilio's voices that can read a language, the free ones first.
+pub fn twilio_voices(language: &Language) -> impl Iterator<Item = &'static str> {
+    let basic = BASIC.into_iter().filter(|_| BASIC_LOCALES.contains(&language.say)).map(|(name, _)| name);
+    basic.chain(catalogue::entries().filter(|entry| language.locale_of(*entry).is_some()).map(|entry| entry.name))
+}
+
 /// Says whether a voice can read a language, before the pair is stored as a preference.
 ///
 /// # Errors
@@ -197,5 +248,5 @@ fn tags() -> String {
 }
 
 fn openai_names() -> String {
-    OPENAI.map(|(name, _)| name).join(", ")
+    openai_voices().collect::<Vec<_>>().join(", ")
 }

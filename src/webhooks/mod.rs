@@ -6,6 +6,8 @@ mod requests;
 mod signed;
 pub mod sms;
 pub mod status;
+mod token;
+mod transfer;
 mod turns;
 pub mod voice;
 

@@ -59,6 +59,11 @@ pub struct CallRequest {
 }
 
 impl CallRequest {
+    /// Whether the call is over, so that nobody hears what is answered.
+    pub fn is_over(&self) -> bool {
+        self.event(0).is_over()
+    }
+
     /// The sides as the gateway sees them: on a call that we placed, the person is the one who was called.
     pub fn person_and_us(&self) -> (&str, &str) {
         if self.direction.starts_with("outbound") { (&self.to, &self.from) } else { (&self.from, &self.to) }
@@ -99,20 +104,70 @@ pub struct SpeechTurn {
     digits: String,
 }
 
+/// What the caller did when it was the caller's turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing.
+    Silence,
+    /// Asked to hear the last answer again, with the star key.
+    Again,
+    /// Said this, or pressed keys, which are told in words.
+    Words(String),
+}
+
 impl SpeechTurn {
-    /// What the caller said, or which keys were pressed; empty after a silence.
-    pub fn words(&self) -> String {
+    /// What the caller said, or which keys were pressed.
+    pub fn heard(&self) -> Heard {
         match (self.speech.trim(), self.digits.trim()) {
-            ("", "") => String::new(),
-            ("", digits) => format!("(keys pressed: {digits})"),
-            (speech, _) => speech.to_owned(),
+            ("", "") => Heard::Silence,
+            ("", "*") => Heard::Again,
+            ("", digits) => Heard::Words(format!("(keys pressed: {digits})")),
+            (speech, _) => Heard::Words(speech.to_owned()),
         }
+    }
+
+    /// Whether the caller pressed this key and nothing else.
+    pub fn pressed(&self, key: &str) -> bool {
+        self.speech.trim().is_empty() && self.digits.trim() == key
     }
 }
 
 impl Webhook for SpeechTurn {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
         Ok(Self { call: CallRequest::read(form)?, speech: form.text("SpeechResult"), digits: form.text("Digits") })
+    }
+}
+
+/// What became of a call to the person a caller was transferred to.
+#[derive(Debug)]
+pub struct DialEnd {
+    /// The caller's call.
+    pub call: CallRequest,
+    /// Whether the person took it.
+    pub answered: bool,
+}
+
+impl Webhook for DialEnd {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        let answered = matches!(form.get("DialCallStatus"), Some("completed" | "answered"));
+        Ok(Self { call: CallRequest::read(form)?, answered })
+    }
+}
+
+/// What a Record recorded.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The call.
+    pub call: CallRequest,
+    /// Whether there is a recording: without one the caller said nothing.
+    pub is_message: bool,
+}
+
+impl Webhook for Recorded {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        let is_empty = form.get("RecordingDuration").is_some_and(|seconds| seconds.trim() == "0");
+        let is_message = form.get("RecordingUrl").is_some_and(|url| !url.is_empty()) && !is_empty;
+        Ok(Self { call: CallRequest::read(form)?, is_message })
     }
 }
 

@@ -2,225 +2,281 @@
 //! it. What each webhook is answered is stored first, so that its redelivery hears the same.
 
 use super::link;
-use super::requests::{CallRequest, SpeechTurn};
-use super::voice::{Trouble, manner, next_turn, party, refusal};
+use super::requests::{CallRequest, Heard, SpeechTurn};
+use super::transfer;
+use super::voice::{Trouble, manner, next_turn, on_call, refusal};
 use crate::app::App;
-use crate::clock::{Micros, micros};
-use crate::conversation::Asked;
-use crate::conversation::party::{Party, Person};
-use crate::conversation::phrases::Phrases;
-use crate::conversation::service::AnswerError;
-use crate::conversation::speech::spoken;
-use crate::conversation::turns::{Outcome, Waited};
+use crate::clock::micros;
+use crate::conversation::call::OnCall;
+use crate::conversation::parts::{Part, next_part};
+use crate::conversation::reply::After;
+use crate::conversation::speech::{joined, spoken};
+use crate::conversation::turns::{Ending, Progress};
 use crate::db::DbError;
 use crate::db::calls::CallEvent;
-use crate::db::conversations::{Answer, Except, NewTurn};
-use crate::db::voice_answers::{VoiceAnswer, VoiceStep};
-use crate::llm::LlmError;
-use crate::telemetry::SLOW_MS;
-use crate::twilio::twiml::{say_and_gather, say_and_go};
+use crate::db::conversations::Answer;
+use crate::db::turns::{Heard as Reached, NewTurn, TurnClaim, TurnEnd};
+use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
+use crate::twilio::twiml::{Words, say_and_gather, say_and_go};
+use std::slice::from_ref;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{Instrument, error, info, warn};
+use tracing::{Instrument, info, warn};
 
-/// How often a turn that another process answers is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// However slowly a model speaks, nobody waits for it any more after this time.
-const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 /// What `model_used` says of fixed sentences.
 const NO_MODEL: &str = "none";
 
 /// `POST /twilio/voice/turns/{n}`: claims the turn, has it answered, and tells what the caller hears first.
 pub(super) async fn take_turn(app: &Arc<App>, said: &SpeechTurn, step: &VoiceStep) -> Result<String, Trouble> {
     let deadline = Instant::now() + app.config.voice.reply_budget;
-    let Some(party) = party(app, &said.call).await? else { return Ok(refusal(app)) };
+    let Some(call) = on_call(app, &said.call).await? else { return Ok(refusal(app)) };
     let event = said.call.event(app.clock.now());
-    if !party.person.is_active {
-        app.db.record_call(Some(party.person.user_id), event).await?;
-        let (how, phrases) = manner(app, &party.person);
-        return Ok(say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.unavailable), ""));
+    let user_id = call.person().user_id;
+    if !call.person().is_active {
+        app.db.record_call(Some(user_id), event).await?;
+        let (how, phrases) = manner(app, call.person());
+        return Ok(say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), ""));
     }
-    let words = said.words();
-    if words.is_empty() {
-        app.db.record_call(Some(party.person.user_id), event).await?;
-        return silence(app, &party.person, step).await;
-    }
+    let words = match said.heard() {
+        Heard::Words(words) => words,
+        other => {
+            app.db.record_call(Some(user_id), event).await?;
+            let language = app.db.call_language(&step.call_sid).await?;
+            let call = call.in_language(language.as_deref());
+            return if other == Heard::Again { again(app, &call, step).await } else { silence(app, &call, step).await };
+        }
+    };
     let new = NewTurn {
         call_sid: step.call_sid.clone(),
         turn: step.turn,
-        user_id: party.person.user_id,
-        peer: party.peer.clone(),
-        input_text: words.clone(),
+        user_id,
+        peer: call.party.peer.clone(),
+        input_text: words,
         at: event.at,
     };
+    let wants_human = said.pressed("0");
     // In a task of its own: a claim whose webhook is dropped would leave a turn that nobody answers.
-    let task = tokio::spawn(claim_and_start(app.clone(), party.clone(), step.clone(), event, new).in_current_span());
-    let asked_at = app.clock.now();
-    match task.await.unwrap_or_else(|_| Err(DbError::stopped().into()))? {
+    let claim = claim_and_start(app.clone(), call.clone(), step.clone(), event, new, wants_human).in_current_span();
+    match tokio::spawn(claim).await.unwrap_or_else(|_| Err(DbError::stopped().into()))? {
         Some(twiml) => Ok(twiml),
-        None => answer_in_time(app, &party.person, step, asked_at, deadline).await,
+        None => tell(app, &call, step, None, deadline).await,
     }
 }
 
-/// The answer that is there already, a goodbye's among them; else `None`, and the model is being asked.
+/// The answer that is there already, or that needs no model; else `None`, and the model is being asked.
 async fn claim_and_start(
     app: Arc<App>,
-    party: Party,
+    call: OnCall,
     step: VoiceStep,
     event: CallEvent,
     new: NewTurn,
+    wants_human: bool,
 ) -> Result<Option<String>, Trouble> {
-    let words = new.input_text.clone();
     // The call's row and the turn's are written in one go; only a claim that is new may ask the model.
     let (recorded, claimed) =
-        tokio::join!(app.db.record_call(Some(party.person.user_id), event), app.db.claim_turn(new));
+        tokio::join!(app.db.record_call(Some(call.person().user_id), event), app.db.claim_turn(new.clone()));
     let claimed = claimed?;
     if let Err(cause) = recorded {
         warn!(call.sid = step.call_sid, error = %cause, "The log of a call could not be brought up to date");
     }
-    let Some(id) = claimed else { return Ok(app.db.voice_answer(&step).await?.map(|stored| stored.twiml)) };
-    if app.phrases.of(party.person.language).is_goodbye(&words) {
-        return goodbye(&app, &party.person, &step, id).await.map(Some);
-    }
-    app.turns.start(&step.call_sid, step.turn, write_answer(app.clone(), party, step.clone(), id, words));
-    Ok(None)
-}
-
-/// `POST /twilio/voice/turns/{n}/parts/{k}`: goes on waiting for the answer.
-pub(super) async fn take_part(app: &App, call: &CallRequest, step: &VoiceStep) -> Result<String, Trouble> {
-    let deadline = Instant::now() + app.config.voice.reply_budget;
-    if let Some(stored) = app.db.voice_answer(step).await? {
-        return Ok(stored.twiml);
-    }
-    let Some(party) = party(app, call).await? else { return Ok(refusal(app)) };
-    let Some(turn) = app.db.turn(&step.call_sid, step.turn).await? else {
-        // Never taken, so nothing may be stored for it.
-        let (how, phrases) = manner(app, &party.person);
-        let action = next_turn(app, step);
-        return Ok(say_and_gather(&app.documents.apology, how, std::slice::from_ref(&phrases.apology), &action));
-    };
-    answer_in_time(app, &party.person, step, turn.created_at, deadline).await
-}
-
-/// Asks the model and stores what it answers. Runs to its end whoever waits for it.
-async fn write_answer(app: Arc<App>, party: Party, step: VoiceStep, id: i64, words: String) -> Outcome {
-    let started = Instant::now();
-    let asked =
-        Asked { person: &party.person, peer: &party.peer, text: &words, except: Except::Turn(id), on_call: true };
-    let answer = tokio::time::timeout(LONGEST_ANSWER, app.conversation.reply(asked)).await;
-    let answer = answer.unwrap_or(Err(AnswerError::Llm(LlmError::Timeout)));
-    let turn_ms = (started.elapsed().as_secs_f64() * 1000.0).round();
-    let VoiceStep { call_sid, turn, .. } = &step;
-    match &answer {
-        Ok(answer) => {
-            let (tokens_in, tokens_out) = (answer.input_tokens, answer.output_tokens);
-            info!(call.sid = call_sid, turn, turn_ms, tokens_in, tokens_out, "Answered turn {turn} in {turn_ms} ms");
-            if turn_ms > SLOW_MS {
-                warn!(call.sid = call_sid, turn, turn_ms, "Answering a turn took longer than two seconds");
+    let Some(claimed) = claimed else { return Ok(app.db.voice_answer(&step).await?.map(|stored| stored.twiml)) };
+    let call = OnCall { purpose: claimed.purpose, ..call.in_language(claimed.language.as_deref()) };
+    let (how, phrases) = manner(&app, call.person());
+    let words = &new.input_text;
+    let fixed = if phrases.is_goodbye(words) {
+        let twiml = say_and_go(&app.documents.goodbye, how, from_ref(&phrases.goodbye), "");
+        Fixed { text: &phrases.goodbye, after: After::EndCall, twiml }
+    } else if wants_human || phrases.wants_human(words) {
+        match &call.transfer_to {
+            Some(number) => {
+                let twiml = transfer::connect(&app, &call, number, step.turn, &[]);
+                Fixed { text: &phrases.transferring, after: After::Transfer, twiml }
+            }
+            None => {
+                let action = next_turn(&app, &step);
+                let twiml = say_and_gather(&app.documents.answer, how, from_ref(&phrases.no_transfer), &action);
+                Fixed { text: &phrases.no_transfer, after: After::Listen, twiml }
             }
         }
-        Err(cause) => warn!(call.sid = call_sid, turn, turn_ms, error = %cause, "Turn {turn} has no answer"),
-    }
-    let answer = answer.ok();
-    let outcome = answer.as_ref().map_or(Outcome::Failed, |answer| Outcome::Answered(answer.text.as_str().into()));
-    if let Err(cause) = app.db.finish_turn(app.clock.now(), id, answer, turn_ms).await {
-        error!(call.sid = call_sid, turn, error = %cause, "The answer of turn {turn} could not be stored");
-    }
-    outcome
-}
-
-/// What the caller hears at this step: the answer if it is there by `deadline`, else a short wait, and an apology once the
-/// caller has waited since `asked_at` for too long. It is stored before it is sent.
-async fn answer_in_time(
-    app: &App,
-    person: &Person,
-    step: &VoiceStep,
-    asked_at: Micros,
-    deadline: Instant,
-) -> Result<String, Trouble> {
-    let (how, phrases) = manner(app, person);
-    let action = next_turn(app, step);
-    let twiml = match outcome(app, step, deadline).await? {
-        Some(Outcome::Answered(text)) => say_and_gather(&app.documents.answer, how, &spoken(&text), &action),
-        None if app.clock.now().saturating_sub(asked_at) < micros(app.config.voice.patience) => {
-            let part = step.part + 1;
-            let redirect = link(app, &format!("/twilio/voice/turns/{}/parts/{part}", step.turn));
-            say_and_go(&app.documents.hold, how, filler(phrases, step), &redirect)
-        }
-        Some(Outcome::Failed) | None => {
-            say_and_gather(&app.documents.apology, how, std::slice::from_ref(&phrases.apology), &action)
-        }
-    };
-    keep(app, person, step, twiml, false).await
-}
-
-/// A few words while the caller waits, at every other step, another one each time.
-fn filler<'p>(phrases: &'p Phrases, step: &VoiceStep) -> &'p [String] {
-    if step.part % 2 == 1 {
-        return &[];
-    }
-    let fillers = &phrases.one_moment;
-    let nth = usize::try_from(step.turn + step.part / 2).unwrap_or(0) % fillers.len();
-    &fillers[nth..=nth]
-}
-
-/// The outcome of a turn: `None` when it is still being written at `deadline`.
-async fn outcome(app: &App, step: &VoiceStep, deadline: Instant) -> Result<Option<Outcome>, Trouble> {
-    loop {
-        match app.turns.wait(&step.call_sid, step.turn, deadline).await {
-            Waited::Over(outcome) => return Ok(Some(outcome)),
-            Waited::StillWriting => return Ok(None),
-            Waited::NotHere => {}
-        }
-        // Another process answers it, or it is over: the database knows.
-        match app.db.turn(&step.call_sid, step.turn).await? {
-            None => return Ok(Some(Outcome::Failed)),
-            Some(turn) if turn.failed => return Ok(Some(Outcome::Failed)),
-            Some(turn) => {
-                if let Some(text) = turn.gpt_response {
-                    return Ok(Some(Outcome::Answered(text.into())));
-                }
-            }
-        }
-        if Instant::now() + LOOK_EVERY > deadline {
-            return Ok(None);
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-/// The caller said nothing: asked once more, and after a second silence in a row bid goodbye.
-async fn silence(app: &App, person: &Person, step: &VoiceStep) -> Result<String, Trouble> {
-    let before = VoiceStep { turn: step.turn - 1, ..step.clone() };
-    let again = app.db.voice_answer(&before).await?.is_some_and(|answer| answer.silent);
-    let (how, phrases) = manner(app, person);
-    let twiml = if again {
-        say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.goodbye), "")
+    } else if phrases.wants_voicemail(words) {
+        Fixed { text: &phrases.voicemail, after: After::EndCall, twiml: transfer::voicemail(&app, &call, step.turn) }
     } else {
-        let action = next_turn(app, step);
-        say_and_gather(&app.documents.answer, how, std::slice::from_ref(&phrases.did_not_hear), &action)
+        app.turns.start(claimed.claim, call, new);
+        return Ok(None);
     };
-    info!(call.sid = step.call_sid, turn = step.turn, turn_ms = 0, again, "The caller said nothing");
-    keep(app, person, step, twiml, true).await
+    fixed_answer(&app, &call, &step, claimed.claim, fixed).await.map(Some)
 }
 
-async fn goodbye(app: &App, person: &Person, step: &VoiceStep, id: i64) -> Result<String, Trouble> {
-    let (how, phrases) = manner(app, person);
-    let text = phrases.goodbye.clone();
-    let twiml = say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&text), "");
+/// An answer that needs no model.
+struct Fixed<'a> {
+    text: &'a str,
+    after: After,
+    twiml: String,
+}
+
+async fn fixed_answer(
+    app: &App,
+    call: &OnCall,
+    step: &VoiceStep,
+    claim: TurnClaim,
+    fixed: Fixed<'_>,
+) -> Result<String, Trouble> {
+    let text = fixed.text.to_owned();
     let answer = Answer { text, input_tokens: 0, output_tokens: 0, model: NO_MODEL.to_owned(), elapsed_ms: 0.0 };
-    // Kept first: whoever waits for this turn must not take the words for an answer after which the call goes on.
-    let kept = keep(app, person, step, twiml, false).await?;
-    app.db.finish_turn(app.clock.now(), id, Some(answer), 0.0).await?;
+    // Kept first: whoever waits for this turn must not take the words for an answer of the model's.
+    let kept = keep(app, call, step, fixed.twiml, false).await?;
+    let (action, heard) = (fixed.after.stored(), Reached::All);
+    let end = TurnEnd { answer: Some(answer), failed: false, action, heard, elapsed_ms: 0.0 };
+    app.db.end_turn(app.clock.now(), claim, end).await?;
     let (turn_ms, tokens_in, tokens_out) = (0, 0, 0);
-    info!(call.sid = step.call_sid, turn = step.turn, turn_ms, tokens_in, tokens_out, "The caller said goodbye");
+    info!(
+        call.sid = step.call_sid,
+        turn = step.turn,
+        turn_ms,
+        tokens_in,
+        tokens_out,
+        "Answered a turn without the model"
+    );
     Ok(kept)
 }
 
-/// Stores an answer before it is sent; if the step was answered meanwhile, that answer is the one.
-async fn keep(app: &App, person: &Person, step: &VoiceStep, twiml: String, silent: bool) -> Result<String, Trouble> {
-    let answer = VoiceAnswer { silent, twiml };
-    let kept = app.db.keep_voice_answer(app.clock.now(), step.clone(), Some(person.user_id), answer).await?;
-    Ok(kept.twiml)
+/// `POST /twilio/voice/turns/{n}/parts/{k}`: goes on with the answer.
+pub(super) async fn take_part(app: &App, call: &CallRequest, step: &VoiceStep) -> Result<String, Trouble> {
+    let deadline = Instant::now() + app.config.voice.reply_budget;
+    let before = app.db.voice_answer_up_to(step).await?;
+    if let Some(stored) = before.as_ref().filter(|stored| stored.part == step.part) {
+        return Ok(stored.twiml.clone());
+    }
+    let Some(call) = on_call(app, call).await? else { return Ok(refusal(app)) };
+    tell(app, &call, step, before.as_ref(), deadline).await
+}
+
+/// What a webhook is answered, and what that means for the turn.
+struct Telling {
+    twiml: String,
+    told: Told,
+    filler: Option<i64>,
+}
+
+/// What the caller hears at this step, after what was told `before`: the next words of the answer if there are any by
+/// `deadline`, else a short wait, and an apology once there were none for too long. It is stored before it is sent.
+async fn tell(
+    app: &App,
+    call: &OnCall,
+    step: &VoiceStep,
+    before: Option<&VoiceAnswer>,
+    deadline: Instant,
+) -> Result<String, Trouble> {
+    let told = before.map_or(0, |before| usize::try_from(before.told).unwrap_or(0));
+    let Some(progress) = app.turns.wait(call, step.turn, told, deadline).await? else {
+        // Never taken, so nothing may be stored for it.
+        let (how, phrases) = manner(app, call.person());
+        return Ok(say_and_gather(&app.documents.apology, how, from_ref(&phrases.apology), &next_turn(app, step)));
+    };
+    let call = &call.clone().in_language(progress.language.map(|language| language.tag));
+    let part = next_part(progress.sentences.get(told..).unwrap_or_default(), progress.ending.is_some());
+    let now_told = told + part.sentences;
+    let telling = match progress.ending {
+        Some(ending) if now_told >= progress.sentences.len() => last_part(app, call, step, part, ending, now_told),
+        _ if part.sentences > 0 => {
+            let (how, _) = manner(app, call.person());
+            let twiml = say_and_go(&app.documents.part, how, &part.says, &next_part_of(app, step));
+            Telling { twiml, told: Told::UpTo(joined(&progress.sentences[..now_told])), filler: None }
+        }
+        _ => hold(app, call, step, before, &progress).await?,
+    };
+    let Telling { twiml, told: means, filler } = telling;
+    let told = i64::try_from(now_told).unwrap_or(i64::MAX);
+    let answer = VoiceAnswer { part: step.part, silent: false, told, filler, twiml };
+    Ok(app.db.keep_voice_answer(app.clock.now(), step, call.person().user_id, answer, means).await?)
+}
+
+/// The end of an answer, and what follows it.
+fn last_part(app: &App, call: &OnCall, step: &VoiceStep, part: Part, ending: Ending, told: usize) -> Telling {
+    let (how, phrases) = manner(app, call.person());
+    let (mut says, action) = (part.says, next_turn(app, step));
+    let mut means = Told::All;
+    let twiml = match (ending, &call.transfer_to) {
+        (Ending::Whole(After::EndCall), _) => {
+            let says = if says.is_empty() { from_ref(&phrases.goodbye) } else { &says };
+            say_and_go(&app.documents.goodbye, how, says, "")
+        }
+        (Ending::Whole(After::Transfer), Some(number)) => transfer::connect(app, call, number, step.turn, &says),
+        (Ending::Whole(_), _) => say_and_gather(&app.documents.answer, how, &says, &action),
+        (Ending::Failed, _) => {
+            says.push(phrases.apology.clone());
+            if told == 0 {
+                means = Told::Nothing;
+            }
+            say_and_gather(&app.documents.apology, how, &says, &action)
+        }
+    };
+    Telling { twiml, told: means, filler: None }
+}
+
+/// There is nothing to tell yet: a filler, silence after one, or an apology after too much of both.
+async fn hold(
+    app: &App,
+    call: &OnCall,
+    step: &VoiceStep,
+    before: Option<&VoiceAnswer>,
+    progress: &Progress,
+) -> Result<Telling, Trouble> {
+    let (how, phrases) = manner(app, call.person());
+    let words_since = match before.map(|before| before.told).filter(|told| *told > 0) {
+        Some(told) => app.db.told_since(step, told).await?,
+        None => None,
+    };
+    let waited = app.clock.now().saturating_sub(words_since.unwrap_or(progress.asked_at));
+    if waited >= micros(app.config.voice.patience) {
+        let twiml = say_and_gather(&app.documents.apology, how, from_ref(&phrases.apology), &next_turn(app, step));
+        return Ok(Telling { twiml, told: Told::TooLate, filler: None });
+    }
+    let next = next_part_of(app, step);
+    if before.is_some_and(|before| before.filler.is_some()) {
+        // Two fillers without a pause between them would be chatter; the next webhook waits in silence.
+        let twiml = say_and_go(&app.documents.hold, how, Words::Say(&[]), &next);
+        return Ok(Telling { twiml, told: Told::Nothing, filler: None });
+    }
+    let last = app.db.last_filler(&step.call_sid).await?;
+    let fillers = &phrases.one_moment;
+    let filler = usize::try_from(last.map_or(step.turn, |last| last + 1)).unwrap_or(0) % fillers.len();
+    let twiml = say_and_go(&app.documents.hold, how, &fillers[filler..=filler], &next);
+    Ok(Telling { twiml, told: Told::Nothing, filler: i64::try_from(filler).ok() })
+}
+
+/// Where the next part of the answer is asked for.
+fn next_part_of(app: &App, step: &VoiceStep) -> String {
+    link(app, &format!("/twilio/voice/turns/{}/parts/{}", step.turn, step.part + 1))
+}
+
+/// The caller wants to hear the last answer again.
+async fn again(app: &App, call: &OnCall, step: &VoiceStep) -> Result<String, Trouble> {
+    let (how, phrases) = manner(app, call.person());
+    let says = match app.db.last_answer(&step.call_sid, step.turn).await? {
+        Some(answer) => spoken(&answer),
+        None => vec![phrases.nothing_to_repeat.clone()],
+    };
+    let twiml = say_and_gather(&app.documents.answer, how, &says, &next_turn(app, step));
+    keep(app, call, step, twiml, false).await
+}
+
+/// The caller said nothing: asked once more, and after a second silence in a row bid goodbye.
+async fn silence(app: &App, call: &OnCall, step: &VoiceStep) -> Result<String, Trouble> {
+    let before = VoiceStep { turn: step.turn - 1, ..step.clone() };
+    let again = app.db.voice_answer(&before).await?.is_some_and(|answer| answer.silent);
+    let (how, phrases) = manner(app, call.person());
+    let twiml = if again {
+        say_and_go(&app.documents.goodbye, how, from_ref(&phrases.goodbye), "")
+    } else {
+        say_and_gather(&app.documents.answer, how, from_ref(&phrases.did_not_hear), &next_turn(app, step))
+    };
+    info!(call.sid = step.call_sid, turn = step.turn, turn_ms = 0, again, "The caller said nothing");
+    keep(app, call, step, twiml, true).await
+}
+
+/// Stores an answer of fixed words before it is sent; if the step was answered meanwhile, that answer is the one.
+async fn keep(app: &App, call: &OnCall, step: &VoiceStep, twiml: String, silent: bool) -> Result<String, Trouble> {
+    let answer = VoiceAnswer { part: step.part, silent, told: 0, filler: None, twiml };
+    Ok(app.db.keep_voice_answer(app.clock.now(), step, call.person().user_id, answer, Told::Nothing).await?)
 }

@@ -1,16 +1,17 @@
 //! A call over plain webhooks: greeting, turn after turn, goodbye. Every webhook is answered in time with something to hear,
 //! whatever the model or the database does.
 
-use super::requests::{CallRequest, SpeechTurn};
-use super::{Signed, Twiml, link, turns};
+use super::requests::{CallRequest, DialEnd, Recorded, SpeechTurn};
+use super::{Signed, Twiml, link, transfer, turns};
 use crate::app::App;
+use crate::conversation::call::OnCall;
 use crate::conversation::party::{Party, Person};
 use crate::conversation::phrases::Phrases;
 use crate::db::DbError;
 use crate::db::voice_answers::VoiceStep;
 use crate::twilio::address::Address;
 use crate::twilio::twiml::{Speaking, say_and_gather, say_and_go};
-use crate::twilio::voices;
+use crate::twilio::voices::{self, Language, Voice};
 use poem::error::NotFoundError;
 use poem::web::{Data, Path};
 use poem::{Result, handler};
@@ -51,6 +52,30 @@ pub async fn part(
 ) -> Result<Twiml> {
     let step = step(&call, n, k)?;
     let answered = in_time(&app, || turns::take_part(&app, &call, &step)).await;
+    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
+}
+
+/// `POST /twilio/voice/turns/{n}/transferred`: the call to a person is over, or nobody took it.
+#[handler]
+pub async fn transferred(Signed(end): Signed<DialEnd>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Result<Twiml> {
+    let step = step(&end.call, n, 0)?;
+    let answered = in_time(&app, || transfer::transferred(&app, &end, &step)).await;
+    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
+}
+
+/// `POST /twilio/voice/turns/{n}/offer`: what a caller says to the offer to leave a message.
+#[handler]
+pub async fn offer(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Result<Twiml> {
+    let step = step(&said.call, n, 0)?;
+    let answered = in_time(&app, || transfer::offered(&app, &said, &step)).await;
+    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
+}
+
+/// `POST /twilio/voice/turns/{n}/recorded`: the caller has left a message, or none.
+#[handler]
+pub async fn recorded(Signed(left): Signed<Recorded>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Result<Twiml> {
+    let step = step(&left.call, n, 0)?;
+    let answered = in_time(&app, || transfer::recorded(&app, &left)).await;
     Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
 }
 
@@ -104,26 +129,42 @@ fn apologise(app: &App, step: &VoiceStep, cause: &Trouble) -> Twiml {
 
 async fn greet(app: &App, call: &CallRequest) -> Result<String, Trouble> {
     let event = call.event(app.clock.now());
-    let Some(party) = party(app, call).await? else {
+    let Some(on_the_line) = on_call(app, call).await? else {
         app.db.record_call(None, event).await?;
         info!(call.sid = call.call_sid, "Refused an unknown caller");
         return Ok(refusal(app));
     };
-    app.db.record_call(Some(party.person.user_id), event).await?;
-    if !party.person.is_active {
-        info!(call.sid = call.call_sid, user.id = party.person.user_id, "Rejected the call of an inactive user");
+    let person = on_the_line.person();
+    app.db.record_call(Some(person.user_id), event).await?;
+    if !person.is_active {
+        info!(call.sid = call.call_sid, user.id = person.user_id, "Rejected the call of an inactive user");
         return Ok(app.documents.reject.render(&[]));
     }
-    info!(call.sid = call.call_sid, user.id = party.person.user_id, "Answered a call");
-    let (how, phrases) = manner(app, &party.person);
+    info!(call.sid = call.call_sid, user.id = person.user_id, "Answered a call");
+    let (how, phrases) = manner(app, person);
     let action = link(app, "/twilio/voice/turns/1");
     Ok(say_and_gather(&app.documents.incoming, how, std::slice::from_ref(&phrases.greeting), &action))
 }
 
-/// Whose call it is; `None` when it is nobody's and strangers are refused.
-pub(super) async fn party(app: &App, call: &CallRequest) -> Result<Option<Party>, DbError> {
+/// Who is on the telephone; `None` when it is nobody's call and strangers are refused.
+pub(super) async fn on_call(app: &App, call: &CallRequest) -> Result<Option<OnCall>, DbError> {
     let (person, us) = call.person_and_us();
-    app.directory.party(&Address::parse(person), &Address::parse(us), &call.call_sid).await
+    let party = app.directory.party(&Address::parse(person), &Address::parse(us), &call.call_sid).await?;
+    Ok(party.map(|party| OnCall {
+        call_sid: call.call_sid.clone(),
+        transfer_to: transfer_number(app, &party, person),
+        party,
+        caller: person.to_owned(),
+        ours: us.to_owned(),
+        purpose: None,
+    }))
+}
+
+/// Whom a caller may be connected to: only ever the number of the preferences or the operator's; never one of ours, which
+/// would call ourselves, and never the caller's own.
+fn transfer_number(app: &App, party: &Party, caller: &str) -> Option<String> {
+    let number = party.person.forward_number.as_ref().or(app.config.voice.transfer_number.as_ref())?;
+    (!app.directory.is_own(number) && Address::parse(caller).number != Some(number)).then(|| number.clone())
 }
 
 /// What an unknown caller hears who is not taken.
@@ -139,15 +180,18 @@ pub(super) fn next_turn(app: &App, step: &VoiceStep) -> String {
 
 /// How a person is spoken to.
 pub(super) fn manner<'a>(app: &'a App, person: &'a Person) -> (Speaking<'a>, &'a Phrases) {
-    let how =
-        Speaking { voice: person.voice.name, language: person.voice.language, recognition: person.language.locale };
-    (how, app.phrases.of(person.language))
+    (speaking(app, person.voice, person.language), app.phrases.of(person.language))
 }
 
 /// How somebody is spoken to of whom nothing is known.
-fn default_manner(app: &App) -> (Speaking<'static>, &Phrases) {
+fn default_manner(app: &App) -> (Speaking<'_>, &Phrases) {
     let language = &voices::languages()[0];
     let voice = voices::voice_for(voices::DEFAULT_VOICE, language);
-    let how = Speaking { voice: voice.name, language: voice.language, recognition: language.locale };
-    (how, app.phrases.of(language))
+    (speaking(app, voice, language), app.phrases.of(language))
+}
+
+fn speaking<'a>(app: &'a App, voice: Voice, language: &'static Language) -> Speaking<'a> {
+    let settings = &app.config.voice;
+    let speech_model = settings.speech_model.as_deref().unwrap_or_default();
+    Speaking { voice, recognition: language.locale, speech_model, hints: &settings.speech_hints }
 }

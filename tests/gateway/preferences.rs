@@ -5,7 +5,7 @@ use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use serde_json::{Value, json};
 
 const FIELDS: &str = "id user_id language tts_voice auto_reply_enabled conversation_timeout notifications_enabled \
-     forward_number created_at updated_at";
+     forward_number voice_transport created_at updated_at";
 
 /// The values that were chosen, without ids and times.
 fn chosen(preferences: &Value) -> Value {
@@ -26,7 +26,8 @@ on_both_databases! {
         let made = answer.json();
         assert_fields(&made, FIELDS);
         let defaults = json!({ "language": "en", "tts_voice": "nova", "auto_reply_enabled": true,
-            "conversation_timeout": 300, "notifications_enabled": true, "forward_number": null });
+            "conversation_timeout": 300, "notifications_enabled": true, "forward_number": null,
+            "voice_transport": null });
         assert_eq!((chosen(&made), &made["user_id"]), (defaults, &json!(user)));
         assert!(made["id"].is_i64() && made["id"] != made["user_id"], "so that the two cannot be mixed up here");
         assert_time(&made["created_at"]);
@@ -59,12 +60,14 @@ on_both_databases! {
         let app = TestApp::start(&database).await;
         let user = app.user("ann", CALLER).await;
         let given = json!({ "language": "de", "tts_voice": "onyx", "auto_reply_enabled": false,
-            "conversation_timeout": 0, "notifications_enabled": false, "forward_number": "+493012345678" });
+            "conversation_timeout": 0, "notifications_enabled": false, "forward_number": "+493012345678",
+            "voice_transport": "gather" });
         let made = app.create(&format!("/preferences/?user_id={user}"), given.clone()).await;
         assert_eq!(chosen(&made), given);
         let by_id = format!("/preferences/{}", made["id"]);
         let other = json!({ "language": "fr", "tts_voice": "nova", "auto_reply_enabled": true,
-            "conversation_timeout": 3600, "notifications_enabled": true, "forward_number": null });
+            "conversation_timeout": 3600, "notifications_enabled": true, "forward_number": null,
+            "voice_transport": "relay" });
         let mut expected = given;
         for (field, value) in other.as_object().unwrap() {
             expected[field] = value.clone();
@@ -72,6 +75,9 @@ on_both_databases! {
             assert_eq!((changed.status, chosen(&changed.json())), (200, expected.clone()), "{field} alone");
         }
         assert_eq!(chosen(&app.api("PUT", &by_id, Some(json!({}))).await.json()), expected);
+        expected["voice_transport"] = Value::Null;
+        let emptied = app.api("PUT", &by_id, Some(json!({ "voice_transport": null }))).await;
+        assert_eq!((emptied.status, chosen(&emptied.json())), (200, expected.clone()));
         assert_eq!(chosen(&app.get(&format!("/preferences/{user}")).await), expected);
     }
 
@@ -97,6 +103,21 @@ on_both_databases! {
         let user = app.user("ann", CALLER).await;
         let made = app.create(&format!("/preferences/?user_id={user}"), json!({})).await;
         assert_eq!(made["auto_reply_enabled"], false);
+    }
+
+    async fn a_transport_must_be_one_there_is(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        let path = format!("/preferences/?user_id={user}");
+        for wrong in [json!("websocket"), json!("Relay"), json!(""), json!(1), json!({})] {
+            let told = problem(&app.api("POST", &path, Some(json!({ "voice_transport": wrong }))).await, 422);
+            assert_eq!(faulty_fields(&told), ["voice_transport"], "{told}");
+        }
+        problem(&app.api("GET", &format!("/preferences/{user}"), None).await, 404);
+        let made = app.create(&path, json!({ "voice_transport": "relay" })).await;
+        let by_id = format!("/preferences/{}", made["id"]);
+        problem(&app.api("PUT", &by_id, Some(json!({ "voice_transport": "gathers" }))).await, 422);
+        assert_eq!(app.get(&format!("/preferences/{user}")).await, made, "nothing was changed");
     }
 
     async fn a_voice_must_speak_the_language(database) {

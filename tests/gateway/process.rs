@@ -3,6 +3,7 @@
 mod logs;
 mod program;
 mod stopping;
+mod takeover;
 mod twilio;
 
 use crate::support::app::{KEY, TOKEN};

@@ -10,11 +10,16 @@ use switchboard::conversation::speech::{cut_at, spoken};
 use switchboard::twilio::address::{Address, is_e164};
 use switchboard::twilio::form::Form;
 use switchboard::twilio::signature::{self, Payload, Verifier};
-use switchboard::twilio::twiml::{Documents, Speaking, message, say_and_gather, say_and_go};
+use switchboard::twilio::twiml::{
+    Documents, Relay, Speaking, Transfer, Voicemail, Words, message, relay, say_and_gather, say_and_go, transfer,
+    voicemail,
+};
+use switchboard::twilio::voices::{Voice, relay_languages};
 use switchboard::webhooks::called_url;
 
 const URL: &str = "https://gateway.example.com/twilio/voice";
-const HOW: Speaking<'static> = Speaking { voice: "alice", language: "en-US", recognition: "en-US" };
+const HOW: Speaking<'static> =
+    Speaking { voice: Voice { name: "alice", language: "en-US" }, recognition: "en-US", speech_model: "", hints: "" };
 
 type Pairs = Vec<(String, String)>;
 
@@ -172,15 +177,33 @@ proptest! {
         let expected = allowed(&text);
         // Twilio refuses a Say or a Message without words; the gateway never makes one (see below and `texts`).
         prop_assume!(expected.chars().any(char::is_alphanumeric) && expected.chars().count() < 300);
-        let say = [text.clone()];
+        let say = vec![text.clone()];
         for document in [&documents.incoming, &documents.answer, &documents.apology] {
             let twiml = Twiml::voice(&say_and_gather(document, HOW, &say, &link));
             prop_assert_eq!(twiml.says(), std::slice::from_ref(&expected));
             prop_assert_eq!(twiml.gather().unwrap().attr("action").unwrap_or_default(), allowed(&link));
         }
         prop_assert_eq!(Twiml::voice(&say_and_go(&documents.goodbye, HOW, &say, "")).says(), std::slice::from_ref(&expected));
-        let hold = Twiml::voice(&say_and_go(&documents.hold, HOW, &say, &text));
-        prop_assert_eq!((hold.say(), hold.find("Redirect").unwrap().text()), (expected.clone(), expected.clone()));
+        for document in [&documents.hold, &documents.part] {
+            let twiml = Twiml::voice(&say_and_go(document, HOW, &say, &text));
+            prop_assert_eq!((twiml.say(), twiml.find("Redirect").unwrap().text()), (expected.clone(), expected.clone()));
+            let twiml = Twiml::voice(&say_and_go(document, HOW, Words::Play(&say), &text));
+            prop_assert_eq!(twiml.find("Play").unwrap().text(), expected.clone());
+        }
+        let to = Transfer { number: &text, caller_id: &text, action: &text };
+        let twiml = Twiml::voice(&transfer(&documents.transfer, HOW, &say, to));
+        prop_assert_eq!((twiml.say(), twiml.find("Number").unwrap().text()), (expected.clone(), expected.clone()));
+        prop_assert_eq!(twiml.find("Dial").unwrap().attr("callerId"), Some(expected.as_str()));
+        let left = Voicemail { max_length: 1, action: &text, callback: &text };
+        let twiml = Twiml::voice(&voicemail(&documents.voicemail, HOW, &say, left));
+        prop_assert_eq!(twiml.find("Record").unwrap().attr("recordingStatusCallback"), Some(expected.as_str()));
+        let languages = relay_languages("nova");
+        let call = Relay { url: "wss://example.com", greeting: &text, languages: &languages, token: &text, action: &text };
+        let how = Speaking { hints: &text, ..HOW };
+        let twiml = Twiml::voice(&relay(&documents.relay, how, call));
+        let session = twiml.find("ConversationRelay").unwrap();
+        prop_assert_eq!(session.attr("welcomeGreeting"), Some(expected.as_str()));
+        prop_assert_eq!(twiml.find("Parameter").unwrap().attr("value"), Some(expected.as_str()));
         let reply = Twiml::messaging(&message(&documents.message, &say));
         prop_assert_eq!(reply.messages(), [expected]);
     }

@@ -76,6 +76,25 @@ async fn decisions_ask_for_a_schema() {
 }
 
 #[tokio::test]
+async fn summaries_ask_for_a_schema_and_what_the_server_does_not_take_is_learned_from_decisions_too() {
+    let refusal = status(400, "", r#"{"error":{"message":"response_format 'json_schema' is unavailable"}}"#);
+    let summary = reply(r#"{"summary":"They met.","requests":[]}"#, "stop");
+    let fake = Fake::answering([ok(&summary), refusal, decided(), ok(&summary)]).await;
+    let model = model(&fake);
+    model.summarise(&prompt(), LONG).await.unwrap();
+    decide(&fake, &model).await;
+    model.summarise(&prompt(), LONG).await.unwrap();
+    let [first, .., last] = &fake.requests()[..] else { panic!("too few requests") };
+    let schema = &first.body["response_format"]["json_schema"];
+    assert_eq!((&schema["name"], &schema["strict"]), (&json!("summary"), &json!(true)));
+    assert_eq!(schema["schema"]["required"], json!(["requests", "summary"]));
+    assert_eq!(last.body["response_format"], json!({"type": "json_object"}));
+    let system = last.body["messages"][0]["content"].as_str().unwrap();
+    assert!(system.starts_with("Be kind.\n\nAnswer with one JSON object"), "{system}");
+    assert!(system.contains(r#"Its key "summary""#), "{system}");
+}
+
+#[tokio::test]
 async fn decisions_fall_back_to_what_the_server_takes_and_remember_it() {
     for refusals in [
         [

@@ -42,7 +42,9 @@ pub enum Event {
 #[derive(Clone)]
 pub struct Request {
     pub head: String,
+    /// Null when it is not JSON.
     pub body: Value,
+    pub bytes: Vec<u8>,
 }
 
 pub struct Fake {
@@ -147,7 +149,8 @@ async fn read(socket: &mut TcpStream) -> Option<Request> {
             let length = head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             let body = bytes.get(end + 4..end + 4 + length.unwrap_or(0usize));
             if let Some(body) = body {
-                return Some(Request { head, body: serde_json::from_slice(body).unwrap() });
+                let (body, bytes) = (serde_json::from_slice(body).unwrap_or_default(), body.to_vec());
+                return Some(Request { head, body, bytes });
             }
         }
         let mut buffer = [0; 4096];

@@ -36,7 +36,6 @@ async fn a_refused_connection_is_unavailable() {
     let model = Llm::new(&settings(format!("http://{closed}/v1"))).unwrap();
     let gone = LlmError::Unavailable { retry_after: None };
     assert_eq!(model.complete(&prompt(), LONG).await, Err(gone.clone()));
-    assert_eq!(model.complete_call(&prompt()).await, Err(gone.clone()));
     assert_eq!(listen(&model).await, (String::new(), Err(gone)));
 }
 

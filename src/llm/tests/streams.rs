@@ -126,22 +126,3 @@ async fn servers_without_stream_options_are_asked_without() {
     assert_eq!(text, "Yes.");
     assert!(sent[1].body.get("stream_options").is_none());
 }
-
-#[tokio::test]
-async fn a_call_can_have_its_answer_whole() {
-    async fn whole(script: impl IntoIterator<Item = Step>) -> Result<Completion, LlmError> {
-        model(&Fake::answering(script).await).complete_call(&prompt()).await
-    }
-    let completion = |text: &str, input_tokens, output_tokens| {
-        Ok(Completion { text: text.into(), input_tokens, output_tokens, model: "answering".into() })
-    };
-    assert_eq!(whole([usual(&["Hel", "lo. "], "stop")]).await, completion("Hello.", 9, 4));
-    let cut = || usual(&["Well.", " And th"], "length");
-    assert_eq!(whole([cut(), usual(&["Short."], "stop")]).await, completion("Short.", 18, 8));
-    assert_eq!(whole([cut(), cut()]).await, completion("Well.", 18, 8));
-    assert_eq!(whole([usual(&[], "stop"), usual(&["Yes."], "stop")]).await, completion("Yes.", 18, 8));
-    let empty = || usual(&[], "stop");
-    assert_eq!(whole([empty(), empty()]).await, Err(LlmError::Unusable("it is empty")));
-    assert_eq!(whole([Step::Events(vec![Event::Data(says("Yes")), Event::Break])]).await, Err(broken()));
-    assert_eq!(whole([Step::Events(vec![Event::Data(says("Yes")), Event::Stay])]).await, Err(LlmError::Timeout));
-}

@@ -81,3 +81,27 @@ async fn decisions_are_asked_for_again_and_saved_likewise() {
     let malformed = Err(LlmError::Unusable("it does not have the form asked for"));
     assert_eq!(decide(("{}", "stop"), ("yes", "stop")).await.0, malformed);
 }
+
+#[tokio::test]
+async fn summaries_are_asked_for_again_and_saved_likewise() {
+    async fn summarise(first: (&str, &str), second: (&str, &str)) -> (Result<Summary, LlmError>, Vec<Request>) {
+        let fake = Fake::answering([first, second].map(|(text, finish)| ok(&reply(text, finish)))).await;
+        (model(&fake).summarise(&prompt(), LONG).await, fake.requests())
+    }
+    let summary = |requests: &[&str], tokens: (u32, u32)| {
+        let requests = requests.iter().map(|&request| request.to_owned()).collect();
+        let (input_tokens, output_tokens) = tokens;
+        Ok(Summary { summary: "They met.".into(), requests, input_tokens, output_tokens, model: "answering".into() })
+    };
+    let good = (r#"{"summary":"They met.","requests":["A call."]}"#, "stop");
+    let cut = (r#"{"summary":"They met.","requests":["A call.","A k"#, "length");
+    let (answer, sent) = summarise(good, good).await;
+    assert_eq!((answer, sent.len()), (summary(&["A call."], (7, 3)), 1));
+    let (answer, sent) = summarise(("They met.", "stop"), good).await;
+    assert_eq!((answer, sent.len()), (summary(&["A call."], (14, 6)), 2));
+    assert!(sent[1].body["messages"][0]["content"].as_str().unwrap().ends_with("nothing before or after it."));
+    assert_eq!(summarise(cut, cut).await.0, summary(&["A call."], (14, 6)));
+    assert_eq!(summarise(cut, ("", "stop")).await.0, summary(&["A call."], (14, 6)));
+    let malformed = Err(LlmError::Unusable("it does not have the form asked for"));
+    assert_eq!(summarise(("{}", "stop"), ("They met.", "stop")).await.0, malformed);
+}

@@ -1,6 +1,6 @@
 //! Reading a document: what it may hold, and where its places may stand.
 
-use super::{PLACES, Part, Piece, TemplateError, is_forbidden, push_escaped};
+use super::{PLACES, Part, Piece, TemplateError, collect, is_forbidden, push_escaped};
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
@@ -80,7 +80,7 @@ impl Parser<'_> {
                 }
                 Event::Empty(start) if !seen_root && start.name().as_ref() == "Response" => {
                     seen_root = true;
-                    self.opening(&start.into_owned(), &mut pieces, true)?;
+                    self.empty(&start.into_owned(), &mut pieces)?;
                 }
                 Event::Eof if seen_root => break,
                 Event::Start(_) | Event::Empty(_) | Event::Eof => {
@@ -103,7 +103,7 @@ impl Parser<'_> {
                     let child = child.into_owned();
                     self.element(&child, &mut own)?;
                 }
-                Event::Empty(child) => self.opening(&child.into_owned(), &mut own, true)?,
+                Event::Empty(child) => self.empty(&child.into_owned(), &mut own)?,
                 Event::Text(text) => {
                     let text = text.into_inner();
                     let text = if own.len() == inside { text.trim_start() } else { &text };
@@ -134,6 +134,18 @@ impl Parser<'_> {
         match sole {
             Some(place) => out.push(Piece::Each(place, merged(own))),
             None => out.extend(own),
+        }
+        Ok(())
+    }
+
+    /// An element that consists of its tag.
+    fn empty(&self, tag: &BytesStart<'_>, out: &mut Vec<Piece>) -> Result<(), TemplateError> {
+        let (mut own, mut places) = (Vec::new(), Vec::new());
+        self.opening(tag, &mut own, true)?;
+        collect(&own, &mut places);
+        match places.is_empty() {
+            true => out.extend(own),
+            false => out.push(Piece::EachEmpty(places, merged(own))),
         }
         Ok(())
     }

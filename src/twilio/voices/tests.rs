@@ -86,6 +86,49 @@ fn every_twilio_voice_speaks_the_languages_it_passes_for_and_no_other() {
 }
 
 #[test]
+fn conversation_relay_gets_every_voice_without_prefix_and_no_free_one() {
+    for language in languages() {
+        for name in OPENAI.iter().chain(&BASIC).map(|(name, _)| *name).chain(twilio_voices(language)) {
+            let voice = relay_voice(voice_for(name, language));
+            let prefix = if voice.provider == "Google" { "Google" } else { "Polly" };
+            let entry = catalogue::find(&format!("{prefix}.{}", voice.name)).unwrap_or_else(|| panic!("{voice:?}"));
+            assert!(language.locale_of(entry).is_some(), "{voice:?} in {}", language.tag);
+        }
+    }
+    let told = |tts_voice, tag| relay_voice(voice_for(tts_voice, language(tag).unwrap()));
+    assert_eq!(told("nova", "en"), RelayVoice { provider: "Amazon", name: "Ruth-Neural" });
+    assert_eq!(told("man", "de"), RelayVoice { provider: "Amazon", name: "Daniel-Neural" });
+    let chirp = "Google.en-US-Chirp3-HD-Aoede";
+    assert_eq!(told(chirp, "en"), RelayVoice { provider: "Google", name: "en-US-Chirp3-HD-Aoede" });
+}
+
+#[test]
+fn conversation_relay_is_told_every_code_once() {
+    for tts_voice in ["nova", "fable", "man", "Polly.Amy", ""] {
+        let all = relay_languages(tts_voice);
+        let codes: HashSet<_> = all.iter().map(|language| language.code).collect();
+        assert_eq!(codes.len(), all.len(), "{tts_voice}");
+        for language in languages() {
+            let voice = voice_for(tts_voice, language);
+            let code = RelayLanguage { code: voice.language, voice: relay_voice(voice) };
+            assert!(all.iter().any(|known| known.code == code.code), "{tts_voice} in {}", language.tag);
+        }
+    }
+    assert_eq!(relay_languages("nova").len(), languages().len());
+}
+
+#[test]
+fn the_voices_listed_for_a_language_are_those_a_preference_may_name() {
+    for language in languages() {
+        let listed: HashSet<_> = twilio_voices(language).collect();
+        for name in catalogue::entries().map(|entry| entry.name) {
+            assert_eq!(listed.contains(name), check(name, language.tag).is_ok(), "{name} in {}", language.tag);
+        }
+        assert_eq!(listed.contains("man"), voice_for("man", language).name == "man", "{}", language.tag);
+    }
+}
+
+#[test]
 fn tags_are_understood_in_many_spellings() {
     let cases = [
         ("en", "en"),

@@ -1,4 +1,4 @@
-//! A scripted model server that speaks OpenAI's Chat Completions.
+//! A scripted model server that speaks OpenAI's Chat Completions (and its audio endpoints: `fake_audio.rs`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::fake_audio::Audio;
 pub use super::llm_replies::Between;
 use super::llm_replies::{Reply, error_body};
 use super::scripted_server::{Gate, Request, Server, Step, json_response};
@@ -13,22 +14,27 @@ use super::wait::until;
 
 /// The fake model server. Answers are queued and given in order; with the queue empty the standing answer is given.
 ///
-/// Usage is counted as one token for each word. A streamed answer comes in pieces of one word.
+/// Usage is counted as one token for each word. A streamed answer comes in pieces of one word. Requests for a call's
+/// summary, which come in the background, have a queue of their own and count on their own.
 pub struct FakeLlm {
     server: Server,
-    state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<State>>,
     silence: Gate,
 }
 
 type Answering = Box<dyn Fn(&Value) -> String + Send>;
 
-struct State {
+pub(super) struct State {
     queue: VecDeque<Queued>,
+    summaries: VecDeque<Queued>,
     queued_ever: usize,
     standing: Answering,
     before_next: Vec<Step>,
     requests: Vec<Value>,
+    summary_requests: Vec<Value>,
     authorizations: Vec<Option<String>>,
+    takes_tools: bool,
+    pub(super) audio: Audio,
 }
 
 struct Queued {
@@ -42,11 +48,15 @@ impl FakeLlm {
     pub async fn start() -> Self {
         let state = Arc::new(Mutex::new(State {
             queue: VecDeque::new(),
+            summaries: VecDeque::new(),
             queued_ever: 0,
             standing: Box::new(|_| "This is the scripted answer.".to_owned()),
             before_next: Vec::new(),
             requests: Vec::new(),
+            summary_requests: Vec::new(),
             authorizations: Vec::new(),
+            takes_tools: true,
+            audio: Audio::default(),
         }));
         let shared = state.clone();
         let server = Server::start(move |request| answer(&mut lock(&shared), request)).await;
@@ -72,6 +82,32 @@ impl FakeLlm {
     pub fn streams(&self, pieces: &[&str], between: Between) -> QueuedAnswer<'_> {
         let pieces = pieces.iter().map(|&piece| piece.to_owned()).collect();
         self.queue(Reply::Text { pieces, between, finish_reason: "stop" })
+    }
+
+    /// Queues a call of a tool without words. The arguments are JSON text, or what a confused model writes.
+    pub fn calls_tool(&self, name: &str, arguments: &str) -> QueuedAnswer<'_> {
+        self.says_and_calls("", name, arguments)
+    }
+
+    /// Queues words followed by a call of a tool.
+    pub fn says_and_calls(&self, text: &str, name: &str, arguments: &str) -> QueuedAnswer<'_> {
+        let id = format!("call_scripted_{}", lock(&self.state).queued_ever + 1);
+        self.queue(Reply::Call { text: text.to_owned(), id, name: name.to_owned(), arguments: arguments.to_owned() })
+    }
+
+    /// Refuses every request with `tools` in it from now on, as servers do whose model cannot call any.
+    pub fn refuses_tools(&self) {
+        lock(&self.state).takes_tools = false;
+    }
+
+    /// Queues the summary of a call, given to the next request for one.
+    pub fn summarises(&self, summary: &str, requests: &[&str]) -> QueuedAnswer<'_> {
+        self.queue_summary(Reply::says(&summary_text(summary, requests)))
+    }
+
+    /// Queues an error for the next request for a summary.
+    pub fn summary_fails(&self, status: u16) -> QueuedAnswer<'_> {
+        self.queue_summary(Reply::error(status, None))
     }
 
     /// Queues an answer that was cut at the token limit (`finish_reason: "length"`).
@@ -145,22 +181,27 @@ impl FakeLlm {
         lock(&self.state).before_next.push(Step::Pause(time));
     }
 
-    /// The bodies of all requests so far, in the order of their arrival.
+    /// The bodies of all requests so far but those for summaries, in the order of their arrival.
     pub fn requests(&self) -> Vec<Value> {
         lock(&self.state).requests.clone()
     }
 
-    /// The `Authorization` headers of all requests so far.
+    /// The bodies of all requests for a call's summary so far.
+    pub fn summary_requests(&self) -> Vec<Value> {
+        lock(&self.state).summary_requests.clone()
+    }
+
+    /// The `Authorization` headers of the requests in [`FakeLlm::requests`].
     pub fn authorizations(&self) -> Vec<Option<String>> {
         lock(&self.state).authorizations.clone()
     }
 
-    /// How many requests came in so far.
+    /// How many requests came in so far, those for summaries left out.
     pub fn request_count(&self) -> usize {
         lock(&self.state).requests.len()
     }
 
-    /// How many requests are neither answered to their end nor given up by the client.
+    /// How many requests of every kind are neither answered to their end nor given up by the client.
     pub fn in_flight(&self) -> usize {
         self.server.in_flight()
     }
@@ -186,10 +227,18 @@ impl FakeLlm {
     }
 
     fn queue(&self, reply: Reply) -> QueuedAnswer<'_> {
+        self.queue_in(|state| &mut state.queue, reply)
+    }
+
+    fn queue_summary(&self, reply: Reply) -> QueuedAnswer<'_> {
+        self.queue_in(|state| &mut state.summaries, reply)
+    }
+
+    fn queue_in(&self, queue: impl FnOnce(&mut State) -> &mut VecDeque<Queued>, reply: Reply) -> QueuedAnswer<'_> {
         let mut state = lock(&self.state);
         state.queued_ever += 1;
         let number = state.queued_ever;
-        state.queue.push_back(Queued { number, before: Vec::new(), reply });
+        queue(&mut state).push_back(Queued { number, before: Vec::new(), reply });
         QueuedAnswer { llm: self, number }
     }
 }
@@ -215,13 +264,13 @@ impl QueuedAnswer<'_> {
     }
 
     fn precede(&self, step: Step) {
-        let mut state = lock(&self.llm.state);
-        let queued = state.queue.iter_mut().find(|queued| queued.number == self.number);
+        let State { queue, summaries, .. } = &mut *lock(&self.llm.state);
+        let queued = queue.iter_mut().chain(summaries).find(|queued| queued.number == self.number);
         queued.expect("an answer is described before it is asked for").before.push(step);
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().expect("no test code panics while it holds the fake model's state")
 }
 
@@ -229,20 +278,46 @@ fn decision_text(decision: &str, reply_text: &str) -> String {
     json!({ "decision": decision, "reply_text": reply_text, "confidence": 0.9, "reason": "scripted" }).to_string()
 }
 
+fn summary_text(summary: &str, requests: &[&str]) -> String {
+    json!({ "summary": summary, "requests": requests }).to_string()
+}
+
+/// An error in OpenAI's form as a whole answer.
+pub(super) fn error(status: u16, message: &str) -> Vec<Step> {
+    vec![Step::Write(json_response(status, &[], &error_body(message, "invalid_request_error")))]
+}
+
 fn answer(state: &mut State, request: &Request) -> Vec<Step> {
-    let error =
-        |status, message| vec![Step::Write(json_response(status, &[], &error_body(message, "invalid_request_error")))];
-    if request.path != "/v1/chat/completions" {
-        return error(404, "unknown path: only /v1/chat/completions is served");
+    match (request.path.as_str(), request.method.as_str()) {
+        ("/v1/chat/completions", "POST") => complete(state, request),
+        ("/v1/audio/speech", "POST") => state.audio.speak(request),
+        ("/v1/audio/transcriptions", "POST") => state.audio.transcribe(request),
+        ("/v1/chat/completions" | "/v1/audio/speech" | "/v1/audio/transcriptions", _) => {
+            error(405, "only POST is served")
+        }
+        _ => error(404, "unknown path: only chat completions and audio are served"),
     }
-    if request.method != "POST" {
-        return error(405, "only POST is served");
-    }
+}
+
+fn complete(state: &mut State, request: &Request) -> Vec<Step> {
     let Ok(body) = serde_json::from_slice::<Value>(&request.body) else { return error(400, "the body is not JSON") };
+    if is_for_summary(&body) {
+        state.summary_requests.push(body.clone());
+        let standing = || Reply::says(&summary_text("This is the scripted summary.", &["The scripted request."]));
+        let (mut steps, reply) = state
+            .summaries
+            .pop_front()
+            .map_or_else(|| (Vec::new(), standing()), |queued| (queued.before, queued.reply));
+        steps.extend(reply.steps(&body));
+        return steps;
+    }
     state.requests.push(body.clone());
     state.authorizations.push(request.header("authorization").map(str::to_owned));
     if let Err(fault) = check(&body) {
         return error(400, fault);
+    }
+    if !state.takes_tools && body.get("tools").is_some() {
+        return error(400, "this model does not support tools");
     }
     let (own, reply) = match state.queue.pop_front() {
         Some(queued) => (queued.before, queued.reply),
@@ -254,18 +329,31 @@ fn answer(state: &mut State, request: &Request) -> Vec<Step> {
     steps
 }
 
+/// Whether a call is to be summed up: the form's name says so, or the instructions that describe it in words.
+fn is_for_summary(body: &Value) -> bool {
+    let instructions = body["messages"].as_array().into_iter().flatten().filter(|message| message["role"] == "system");
+    body["response_format"]["json_schema"]["name"] == "summary"
+        || instructions.filter_map(|message| message["content"].as_str()).any(|text| text.contains(r#"key "summary""#))
+}
+
 /// What every compatible server insists on.
 fn check(body: &Value) -> Result<(), &'static str> {
     if body["model"].as_str().is_none_or(str::is_empty) {
         return Err("you must provide a model parameter");
     }
     let messages = body["messages"].as_array().filter(|messages| !messages.is_empty());
+    let mut called = Vec::new();
     for message in messages.ok_or("'messages' is missing or empty")? {
         if !matches!(message["role"].as_str(), Some("system" | "developer" | "user" | "assistant" | "tool")) {
             return Err("a message has no role or an unknown one");
         }
-        if !(message["content"].is_string() || message["content"].is_array()) {
+        let calls = message["tool_calls"].as_array();
+        called.extend(calls.into_iter().flatten().map(|call| &call["id"]));
+        if !(message["content"].is_string() || message["content"].is_array() || calls.is_some()) {
             return Err("a message has no content");
+        }
+        if message["role"] == "tool" && !called.contains(&&message["tool_call_id"]) {
+            return Err("a message with role 'tool' must be a response to a preceding message with 'tool_calls'");
         }
     }
     Ok(())

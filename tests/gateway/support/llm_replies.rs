@@ -33,6 +33,8 @@ pub enum Reply {
     Text { pieces: Vec<String>, between: Between, finish_reason: &'static str },
     /// The model declines: no content, its words in the `refusal` field.
     Refusal(String),
+    /// The model calls a tool, maybe after some words; streamed, the arguments come in two pieces.
+    Call { text: String, id: String, name: String, arguments: String },
     /// The connection is cut after this much of the answer.
     Broken(String),
     /// Any bytes at all.
@@ -77,6 +79,25 @@ impl Reply {
                 let body = completion(request, json!({ "content": null, "refusal": words }), "stop", &words);
                 vec![Step::Write(json_response(200, &[], &body))]
             }
+            Reply::Call { text, id, name, arguments } if streamed => {
+                let call = |id: Value, name: Value, arguments: &str| {
+                    let function = json!({ "name": name, "arguments": arguments });
+                    json!({ "tool_calls": [{ "index": 0, "id": id, "type": "function", "function": function }] })
+                };
+                let (first, second) = arguments.split_at(arguments.len() / 2);
+                let words = text.split_inclusive(' ').map(|word| json!({ "content": word }));
+                let begun = call(json!(id), json!(name), "");
+                let more = [first, second].map(|piece| call(Value::Null, Value::Null, piece));
+                let deltas = words.chain([begun]).chain(more).collect();
+                stream(request, deltas, &Between::Nothing, "tool_calls", &text)
+            }
+            Reply::Call { text, id, name, arguments } => {
+                let function = json!({ "name": name, "arguments": arguments });
+                let content = if text.is_empty() { Value::Null } else { json!(text) };
+                let calls = json!([{ "id": id, "type": "function", "function": function }]);
+                let message = json!({ "content": content, "tool_calls": calls });
+                vec![Step::Write(json_response(200, &[], &completion(request, message, "tool_calls", &text)))]
+            }
             Reply::Broken(text) if streamed => {
                 let deltas = vec![json!({ "content": text })];
                 let mut steps = stream(request, deltas, &Between::Nothing, "stop", &text);
@@ -92,7 +113,7 @@ impl Reply {
             }
             Reply::Raw { status, headers, body } => {
                 let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                vec![Step::Write(response(status, &headers, &body))]
+                vec![Step::Write(response(status, &headers, body))]
             }
             Reply::Silence(gate) => vec![Step::Hold(gate), Step::Cut],
         }

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod caller;
+pub mod fake_audio;
 pub mod fake_llm;
 pub mod fake_twilio;
 mod llm_replies;

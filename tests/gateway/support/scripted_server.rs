@@ -214,12 +214,8 @@ impl Drop for InFlight {
 }
 
 /// A whole response in bytes; `Content-Length` is added unless the headers hold one.
-pub fn response(status: u16, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
-    bytes_response(status, headers, body.as_bytes())
-}
-
-/// A whole response whose body is no text; headers as in [`response`].
-pub fn bytes_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub fn response(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
     let length = body.len().to_string();
     let mut headers = headers.to_vec();
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
@@ -233,7 +229,7 @@ pub fn bytes_response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec
 /// A whole JSON response in bytes.
 pub fn json_response(status: u16, headers: &[(&str, &str)], body: &serde_json::Value) -> Vec<u8> {
     let headers = [&[("Content-Type", "application/json")], headers].concat();
-    response(status, &headers, &body.to_string())
+    response(status, &headers, body.to_string())
 }
 
 /// A response's status line and headers alone, blank line included.

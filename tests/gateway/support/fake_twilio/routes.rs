@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::{Mishap, State};
-use crate::support::scripted_server::{Request, Step, bytes_response, json_response};
+use crate::support::scripted_server::{Request, Step, json_response, response};
 use crate::support::twilio_resources::{CallUpdate, PlacedCall, SentMessage, error_body, is_address, is_within};
 
 /// A JSON answer before it is put into bytes.
@@ -35,7 +35,7 @@ pub fn answer(state: &mut State, account: &str, request: &Request) -> Vec<Step> 
     let file = state.files.get(&request.path).filter(|_| request.method == "GET" && mishap.is_none());
     if let Some((content_type, bytes)) = file {
         state.fetches += 1;
-        return vec![Step::Write(bytes_response(200, &[("Content-Type", content_type)], bytes))];
+        return vec![Step::Write(response(200, &[("Content-Type", content_type)], bytes))];
     }
     match mishap {
         None => vec![write(route(state, account, request), &[])],

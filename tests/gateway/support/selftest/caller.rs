@@ -117,7 +117,7 @@ async fn a_person_is_dialled_and_the_call_comes_back() {
 #[tokio::test]
 async fn a_message_is_recorded_and_reported() {
     let gateway = gateway(&[
-        ("/twilio/voice", r#"<Record action="/recorded" recordingStatusCallback="/recording"/><Say>Nothing?</Say>"#),
+        ("/twilio/voice", r#"<Record action="/recorded" recordingStatusCallback="/recording" recordingStatusCallbackEvent="completed absent"/><Say>Nothing?</Say>"#),
         ("/recorded", "<Say>Thanks.</Say><Hangup/>"),
     ])
     .await;
@@ -136,6 +136,7 @@ async fn a_message_is_recorded_and_reported() {
     let mut silent = dial(&gateway).await;
     silent.stays_silent().await;
     assert_eq!(silent.hears(), ["Nothing?"]);
+    assert_eq!(last(&silent, &["RecordingStatus", "RecordingSid"]), ("/recording", vec!["absent", "-"]));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::fake_llm::{Between, FakeLlm};
 use crate::support::scripted_server::Gate;
 
-fn question(stream: bool) -> Value {
+pub(super) fn question(stream: bool) -> Value {
     json!({
         "model": "gpt-3.5-turbo",
         "stream": stream,
@@ -14,12 +14,12 @@ fn question(stream: bool) -> Value {
     })
 }
 
-async fn post(llm: &FakeLlm, body: &Value) -> reqwest::Result<reqwest::Response> {
+pub(super) async fn post(llm: &FakeLlm, body: &Value) -> reqwest::Result<reqwest::Response> {
     let url = format!("{}/chat/completions", llm.base_url());
     reqwest::Client::new().post(url).bearer_auth("key").json(body).send().await
 }
 
-async fn ask(llm: &FakeLlm) -> Value {
+pub(super) async fn ask(llm: &FakeLlm) -> Value {
     let answer = post(llm, &question(false)).await.expect("an answer");
     answer.json().await.expect("an answer in JSON")
 }
@@ -29,13 +29,13 @@ async fn content(llm: &FakeLlm) -> String {
 }
 
 /// The events of a stream, `[DONE]` checked and left out.
-fn events(body: &str) -> Vec<Value> {
+pub(super) fn events(body: &str) -> Vec<Value> {
     let mut data: Vec<_> = body.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect();
     assert_eq!(data.pop(), Some("[DONE]"));
     data.into_iter().map(|data| serde_json::from_str(data).expect("every event is JSON")).collect()
 }
 
-fn streamed_text(events: &[Value]) -> String {
+pub(super) fn streamed_text(events: &[Value]) -> String {
     events.iter().filter_map(|event| event["choices"][0]["delta"]["content"].as_str()).collect()
 }
 

@@ -2,6 +2,8 @@
 
 mod caller;
 mod llm;
+mod llm_audio;
+mod llm_tools;
 mod postgres;
 mod relay;
 mod signing;

@@ -1,0 +1,46 @@
+//! A call as the conversation on it needs to know it.
+
+use super::party::{Party, Person};
+use crate::twilio::voices::{self, Language};
+use std::sync::Arc;
+
+/// Who is on the telephone, and what may be done for them.
+#[derive(Debug, Clone)]
+pub struct OnCall {
+    /// Twilio's id.
+    pub call_sid: String,
+    /// Whose conversation it is, and with whom. The person speaks the call's language, which may have been switched.
+    pub party: Party,
+    /// The address of the person on the telephone, as Twilio gave it.
+    pub caller: String,
+    /// Our address.
+    pub ours: String,
+    /// Why we called, when we did.
+    pub purpose: Option<String>,
+    /// The number callers are transferred to: the person's own or the operator's, in E.164; none if there is nobody.
+    pub transfer_to: Option<String>,
+}
+
+impl OnCall {
+    /// The person whose conversation it is.
+    pub fn person(&self) -> &Arc<Person> {
+        &self.party.person
+    }
+
+    /// The same call in another language, given by its tag; an unknown one changes nothing.
+    pub fn in_language(mut self, tag: Option<&str>) -> Self {
+        if let Some(language) = tag.and_then(voices::language) {
+            self.switch(language);
+        }
+        self
+    }
+
+    /// Goes on in another language, with the voice there that comes nearest to the person's.
+    pub fn switch(&mut self, language: &'static Language) {
+        if self.party.person.language != language {
+            let person = Arc::make_mut(&mut self.party.person);
+            person.voice = voices::voice_for(&person.tts_voice, language);
+            person.language = language;
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! An answer on a call while the model gives it: its words, and what it does besides speaking. A tool that does something
+//! which the answer goes on after (another language, a text message) is run here, and the model told what came of it.
+
+use super::call::OnCall;
+use super::tools::{self, Action};
+use crate::clock::Clock;
+use crate::config::VoiceTool;
+use crate::db::Db;
+use crate::db::outbound::OutboundText;
+use crate::llm::{Finish, Llm, LlmError, Message, Piece, Prompt, ToolCall};
+use crate::twilio::address::Address;
+use crate::twilio::voices::Language;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// How often the model may go on after tools in one answer.
+const ROUNDS: usize = 3;
+
+/// What comes of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// More words, as the model wrote them.
+    Words(String),
+    /// The answer goes on in this language.
+    Switched(&'static Language),
+    /// The answer is over.
+    End {
+        /// What follows it.
+        after: After,
+        /// Whether the model said all it wanted to; if not, its last sentence may be broken.
+        whole: bool,
+    },
+}
+
+/// What follows an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// The conversation goes on.
+    Listen,
+    /// The call is to end.
+    EndCall,
+    /// The caller is to be connected to a person.
+    Transfer,
+}
+
+impl After {
+    /// As it is stored; nothing when the conversation goes on.
+    pub fn stored(self) -> Option<&'static str> {
+        match self {
+            Self::Listen => None,
+            Self::EndCall => Some("end_call"),
+            Self::Transfer => Some("transfer"),
+        }
+    }
+
+    /// From what is stored.
+    pub fn of(stored: Option<&str>) -> Self {
+        match stored {
+            Some("end_call") => Self::EndCall,
+            Some("transfer") => Self::Transfer,
+            _ => Self::Listen,
+        }
+    }
+}
+
+/// What an answer took so far.
+#[derive(Debug, Clone, Default)]
+pub struct Cost {
+    /// Tokens of all prompts.
+    pub input_tokens: i64,
+    /// Tokens of all answers.
+    pub output_tokens: i64,
+    /// The model, as its server names it.
+    pub model: String,
+}
+
+impl Cost {
+    /// Both together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens + other.input_tokens,
+            output_tokens: self.output_tokens + other.output_tokens,
+            model: if other.model.is_empty() { self.model.clone() } else { other.model.clone() },
+        }
+    }
+}
+
+/// An answer that is being given.
+pub struct Reply {
+    pub(super) llm: Arc<Llm>,
+    pub(super) does: Doer,
+    pub(super) prompt: Prompt,
+    pub(super) pieces: BoxStream<'static, Result<Piece, LlmError>>,
+    pub(super) text: String,
+    pub(super) calls: Vec<ToolCall>,
+    pub(super) rounds: usize,
+    pub(super) cost: Cost,
+}
+
+/// Does what the model asks for in one turn.
+pub(super) struct Doer {
+    pub(super) db: Db,
+    pub(super) clock: Clock,
+    pub(super) call: Arc<OnCall>,
+    /// The turn's row, which names what its tools do.
+    pub(super) turn_id: i64,
+    pub(super) offered: Vec<VoiceTool>,
+}
+
+impl Reply {
+    /// What comes next; nothing follows [`Said::End`] or an error. May be dropped and called again at any moment.
+    ///
+    /// # Errors
+    /// When the model fails, or stops in the middle.
+    pub async fn next(&mut self) -> Result<Said, LlmError> {
+        loop {
+            match self.pieces.next().await {
+                Some(Ok(Piece::Text(text))) => {
+                    self.text.push_str(&text);
+                    return Ok(Said::Words(text));
+                }
+                Some(Ok(Piece::Tool(call))) => self.calls.push(call),
+                Some(Ok(Piece::End(end))) => {
+                    self.cost.input_tokens += i64::from(end.input_tokens);
+                    self.cost.output_tokens += i64::from(end.output_tokens);
+                    self.cost.model = end.model;
+                    if self.calls.is_empty() {
+                        return Ok(Said::End { after: After::Listen, whole: end.finish == Finish::Whole });
+                    }
+                }
+                Some(Err(error)) => return Err(error),
+                // The stream is over and tools were called: run them.
+                None => {
+                    if let Some(said) = self.run_tools().await {
+                        return Ok(said);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the answer took so far.
+    pub fn cost(&self) -> &Cost {
+        &self.cost
+    }
+
+    /// Runs the tools that were called, and lets the model go on unless the answer ends with them.
+    async fn run_tools(&mut self) -> Option<Said> {
+        let calls = self.calls.clone();
+        let (mut results, mut after, mut switched) = (Vec::with_capacity(calls.len()), After::Listen, None);
+        for call in &calls {
+            let result = match tools::action(&self.does.offered, call) {
+                Ok(Action::EndCall) => {
+                    after = After::EndCall;
+                    "The call ends.".to_owned()
+                }
+                Ok(Action::Transfer) => {
+                    after = After::Transfer;
+                    "The caller is being connected.".to_owned()
+                }
+                Ok(Action::SwitchLanguage(language)) => {
+                    switched = Some(language);
+                    self.does.switch(language).await
+                }
+                Ok(Action::SendText(text)) => self.does.send(text).await,
+                Err(fault) => fault,
+            };
+            info!(call.sid = self.does.call.call_sid, tool = call.name, "The model called a tool");
+            results.push(Message::result(&call.id, result));
+        }
+        // Only now, so that a caller of `next` who went away in the middle has the tools run again.
+        self.calls.clear();
+        self.rounds += 1;
+        if after != After::Listen || self.rounds > ROUNDS {
+            return Some(Said::End { after, whole: true });
+        }
+        self.prompt.messages.push(Message::calls(std::mem::take(&mut self.text), calls));
+        self.prompt.messages.extend(results);
+        self.pieces = self.llm.stream(self.prompt.clone());
+        switched.map(Said::Switched)
+    }
+}
+
+impl Doer {
+    async fn switch(&self, language: &'static Language) -> String {
+        if let Err(error) = self.db.switch_call(&self.call.call_sid, language.tag).await {
+            warn!(call.sid = self.call.call_sid, %error, "The language of a call could not be switched");
+            return "The language cannot be switched right now.".to_owned();
+        }
+        format!("The call goes on in {}. Answer in it.", language.name)
+    }
+
+    async fn send(&self, text: String) -> String {
+        let call = &self.call;
+        // Only ever to the person on the telephone.
+        let (Some(to), Some(from)) = (Address::parse(&call.caller).number, Address::parse(&call.ours).number) else {
+            return "The caller cannot receive text messages.".to_owned();
+        };
+        let text = OutboundText {
+            user_id: call.person().user_id,
+            peer: call.party.peer.clone(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            text,
+            occasion: format!("turn {}", self.turn_id),
+            at: self.clock.now(),
+        };
+        match self.db.queue_text(text).await {
+            Ok(true) => "The message is on its way.".to_owned(),
+            Ok(false) => "A message was sent already; there is one for each answer.".to_owned(),
+            Err(error) => {
+                warn!(call.sid = call.call_sid, %error, "A text for a caller could not be queued");
+                "The message cannot be sent right now.".to_owned()
+            }
+        }
+    }
+}

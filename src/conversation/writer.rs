@@ -1,0 +1,232 @@
+//! Writes the answer of one spoken turn: from the model's words to sentences, each stored as it is complete.
+
+use super::ConversationService;
+use super::call::OnCall;
+use super::reply::{After, Cost, Said};
+use super::sentences::Sentences;
+use super::speech::joined;
+use crate::clock::{Clock, Micros};
+use crate::db::conversations::Answer;
+use crate::db::turns::{Heard, RENEWAL, TurnClaim, TurnEnd};
+use crate::db::{Db, DbError};
+use crate::llm::LlmError;
+use crate::telemetry::SLOW_MS;
+use crate::twilio::voices::Language;
+use futures_util::FutureExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// However slowly a model speaks, nobody waits for it any more after this time.
+const LONGEST_ANSWER: Duration = Duration::from_secs(180);
+
+/// What an answer starts from.
+pub(super) struct Expected {
+    /// What was said.
+    pub(super) words: String,
+    /// The sentences of the answer that are there already.
+    pub(super) said: Vec<String>,
+    /// When it was said.
+    pub(super) at: Micros,
+}
+
+/// What became of writing an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It is complete, and this follows.
+    Whole(After),
+    /// The model failed, or nobody listens any more.
+    Failed,
+    /// Another process answers the turn now.
+    TakenOver,
+}
+
+/// Who is told while an answer is written.
+pub(super) trait Tell {
+    /// These are all the sentences so far.
+    fn more(&self, sentences: &[String]);
+    /// The answer goes on in this language.
+    fn switched(&self, language: &'static Language);
+}
+
+/// Who answers which turn.
+pub(super) struct TurnWriter {
+    pub(super) db: Db,
+    pub(super) clock: Clock,
+    pub(super) service: ConversationService,
+    pub(super) claim: TurnClaim,
+    pub(super) call: Arc<OnCall>,
+    pub(super) turn: i64,
+    pub(super) hung_up: CancellationToken,
+}
+
+/// Why an answer stops before its end.
+enum Break {
+    Model(LlmError),
+    Db(DbError),
+    TakenOver,
+}
+
+impl From<DbError> for Break {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+/// What is there of an answer.
+struct Draft {
+    sentences: Vec<String>,
+    /// Sentences of an earlier try, which a model that is told to go on may repeat.
+    repeatable: usize,
+    after: After,
+    cost: Cost,
+}
+
+impl TurnWriter {
+    /// Writes the whole answer. Whoever waits is `told` of the sentences that are stored, and of a new language.
+    pub(super) async fn write(self, expected: Expected, told: impl Tell) -> Written {
+        let started = Instant::now();
+        let (sentences, after, cost) = (expected.said, After::Listen, Cost::default());
+        let mut draft = Draft { sentences, repeatable: 0, after, cost };
+        let outcome = tokio::select! {
+            outcome = timeout(LONGEST_ANSWER, self.answer(&expected.words, &mut draft, &told)) => {
+                outcome.unwrap_or(Err(Break::Model(LlmError::Timeout)))
+            }
+            () = self.hung_up.cancelled() => Ok(()),
+        };
+        let turn_ms = (started.elapsed().as_secs_f64() * 1000.0).round();
+        let (call_sid, turn) = (&self.call.call_sid, self.turn);
+        let failed = match &outcome {
+            Ok(()) if self.hung_up.is_cancelled() => {
+                info!(call.sid = call_sid, turn, turn_ms, "The caller hung up during turn {turn}");
+                draft.sentences.is_empty()
+            }
+            Ok(()) => {
+                let Cost { input_tokens: tokens_in, output_tokens: tokens_out, .. } = draft.cost;
+                info!(
+                    call.sid = call_sid,
+                    turn, turn_ms, tokens_in, tokens_out, "Answered turn {turn} in {turn_ms} ms"
+                );
+                if turn_ms > SLOW_MS {
+                    warn!(call.sid = call_sid, turn, turn_ms, "Answering a turn took longer than two seconds");
+                }
+                false
+            }
+            Err(Break::TakenOver) => return Written::TakenOver,
+            Err(Break::Model(cause)) => {
+                warn!(call.sid = call_sid, turn, turn_ms, error = %cause, "Turn {turn} has no answer");
+                true
+            }
+            Err(Break::Db(cause)) => {
+                error!(call.sid = call_sid, turn, error = %cause, "The answer of turn {turn} could not be stored");
+                true
+            }
+        };
+        self.end(draft, failed, turn_ms).await
+    }
+
+    async fn end(&self, draft: Draft, failed: bool, elapsed_ms: f64) -> Written {
+        let (call_sid, turn) = (&self.call.call_sid, self.turn);
+        let Draft { sentences, after, cost, .. } = draft;
+        // An answer may be nothing but the end of the call.
+        let is_answer = !sentences.is_empty() || (!failed && after != After::Listen);
+        let answer = is_answer.then(|| Answer {
+            text: joined(&sentences),
+            input_tokens: cost.input_tokens,
+            output_tokens: cost.output_tokens,
+            model: cost.model,
+            elapsed_ms,
+        });
+        let failed = failed || !is_answer;
+        let end = TurnEnd { answer, failed, action: after.stored(), heard: Heard::AsTold, elapsed_ms };
+        match self.db.end_turn(self.clock.now(), self.claim, end).await {
+            Ok(false) => Written::TakenOver,
+            Ok(true) if failed => Written::Failed,
+            Ok(true) => Written::Whole(after),
+            Err(cause) => {
+                error!(call.sid = call_sid, turn, error = %cause, "The end of turn {turn} could not be stored");
+                Written::Failed
+            }
+        }
+    }
+
+    /// The answer as the model gives it. One that breaks off after some sentences is asked for once more, from there on.
+    async fn answer(&self, words: &str, draft: &mut Draft, told: &impl Tell) -> Result<(), Break> {
+        match self.listen(words, draft, told).await {
+            Err(Break::Model(cause)) if !draft.sentences.is_empty() => {
+                let call_sid = &self.call.call_sid;
+                warn!(call.sid = call_sid, turn = self.turn, error = %cause, "An answer broke off and is asked for again");
+                self.listen(words, draft, told).await
+            }
+            other => other,
+        }
+    }
+
+    async fn listen(&self, words: &str, draft: &mut Draft, told: &impl Tell) -> Result<(), Break> {
+        draft.repeatable = draft.sentences.len();
+        let before = draft.cost.clone();
+        let mut reply = self.service.speak(&self.call, self.claim.id, words, &draft.sentences).await?;
+        let mut cut = Sentences::new(self.call.person().language);
+        loop {
+            let Ok(said) = timeout(RENEWAL, reply.next()).await else {
+                if self.db.progress_turn(self.claim, None).await? { continue } else { return Err(Break::TakenOver) }
+            };
+            let mut next = Some(said);
+            let (mut complete, mut end) = (Vec::new(), None);
+            // All that is there already is taken together: one write serves it.
+            while let Some(said) = next.take() {
+                match said {
+                    Ok(Said::Words(text)) => complete.extend(cut.push(&text)),
+                    Ok(Said::Switched(language)) => {
+                        complete.extend(cut.finish());
+                        cut = Sentences::new(language);
+                        told.switched(language);
+                    }
+                    Ok(Said::End { after, whole }) => {
+                        let rest = cut.finish();
+                        // Of an answer that was cut the last sentence is broken, but better than nothing.
+                        if whole || (complete.is_empty() && draft.sentences.is_empty()) {
+                            complete.extend(rest);
+                        }
+                        end = Some(Ok(after));
+                    }
+                    Err(cause) => end = Some(Err(cause)),
+                }
+                if end.is_none() {
+                    next = reply.next().now_or_never();
+                }
+            }
+            self.add(draft, complete, told).await?;
+            draft.cost = before.plus(reply.cost());
+            match end {
+                None => {}
+                Some(Ok(after)) => {
+                    draft.after = after;
+                    return Ok(());
+                }
+                Some(Err(cause)) => return Err(Break::Model(cause)),
+            }
+        }
+    }
+
+    /// Stores sentences, then tells of them.
+    async fn add(&self, draft: &mut Draft, complete: Vec<String>, told: &impl Tell) -> Result<(), Break> {
+        let before = draft.sentences.len();
+        for sentence in complete {
+            let is_repeated = draft.sentences.len() == draft.repeatable && draft.sentences.contains(&sentence);
+            if !is_repeated {
+                draft.sentences.push(sentence);
+            }
+        }
+        if draft.sentences.len() == before {
+            return Ok(());
+        }
+        if !self.db.progress_turn(self.claim, Some(&draft.sentences)).await? {
+            return Err(Break::TakenOver);
+        }
+        told.more(&draft.sentences);
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Callers who want a person: connected to the one number that is configured for them, or, when nobody takes the call, back
+//! to the assistant or to a voicemail. What is answered here depends on the request alone, so a redelivery hears the same.
+
+use super::requests::{CallRequest, DialEnd, Heard, Recorded, SpeechTurn};
+use super::voice::{Trouble, manner, on_call, refusal};
+use super::{link, turns};
+use crate::app::App;
+use crate::conversation::call::OnCall;
+use crate::db::voice_answers::VoiceStep;
+use crate::twilio::twiml::{self, Transfer, Voicemail, say_and_gather, say_and_go};
+use std::sync::Arc;
+use tracing::info;
+
+/// The document that connects the caller, saying `words` first or that it is done.
+pub(super) fn connect(app: &App, call: &OnCall, number: &str, turn: i64, words: &[String]) -> String {
+    let (how, phrases) = manner(app, call.person());
+    let action = link(app, &format!("/twilio/voice/turns/{turn}/transferred"));
+    let words = if words.is_empty() { std::slice::from_ref(&phrases.transferring) } else { words };
+    info!(call.sid = call.call_sid, turn, "A caller is connected to a person");
+    // Without a number of its own the call shows the caller's, which is what the person wants to see.
+    twiml::transfer(&app.documents.transfer, how, words, Transfer { number, caller_id: "", action: &action })
+}
+
+/// The document that takes a message.
+pub(super) fn voicemail(app: &App, call: &OnCall, turn: i64) -> String {
+    let (how, phrases) = manner(app, call.person());
+    let action = link(app, &format!("/twilio/voice/turns/{turn}/recorded"));
+    let callback = link(app, "/twilio/voice/recording");
+    let max_length = app.config.voice.longest_voicemail.as_secs();
+    let left = Voicemail { max_length, action: &action, callback: &callback };
+    twiml::voicemail(&app.documents.voicemail, how, std::slice::from_ref(&phrases.voicemail), left)
+}
+
+/// `POST /twilio/voice/turns/{n}/transferred`
+pub(super) async fn transferred(app: &App, end: &DialEnd, step: &VoiceStep) -> Result<String, Trouble> {
+    let Some(call) = in_its_language(app, &end.call).await? else { return Ok(refusal(app)) };
+    let (how, phrases) = manner(app, call.person());
+    info!(call.sid = step.call_sid, answered = end.answered, "A transfer is over");
+    if end.answered {
+        return Ok(say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.transfer_over), ""));
+    }
+    let action = link(app, &format!("/twilio/voice/turns/{}/offer", step.turn));
+    Ok(say_and_gather(&app.documents.answer, how, std::slice::from_ref(&phrases.transfer_failed), &action))
+}
+
+/// `POST /twilio/voice/turns/{n}/offer`: a message, or else whatever was said is the next turn.
+pub(super) async fn offered(app: &Arc<App>, said: &SpeechTurn, step: &VoiceStep) -> Result<String, Trouble> {
+    let Some(call) = in_its_language(app, &said.call).await? else { return Ok(refusal(app)) };
+    let wants_voicemail = match said.heard() {
+        // Who says nothing to that has nothing to ask the assistant either.
+        Heard::Silence => true,
+        Heard::Again => false,
+        Heard::Words(words) => said.pressed("1") || app.phrases.of(call.person().language).wants_voicemail(&words),
+    };
+    if wants_voicemail {
+        return Ok(voicemail(app, &call, step.turn));
+    }
+    turns::take_turn(app, said, &VoiceStep { turn: step.turn + 1, ..step.clone() }).await
+}
+
+/// `POST /twilio/voice/turns/{n}/recorded`
+pub(super) async fn recorded(app: &App, left: &Recorded) -> Result<String, Trouble> {
+    let Some(call) = in_its_language(app, &left.call).await? else { return Ok(refusal(app)) };
+    let (how, phrases) = manner(app, call.person());
+    let words = if left.is_message { &phrases.voicemail_thanks } else { &phrases.voicemail_empty };
+    Ok(say_and_go(&app.documents.goodbye, how, std::slice::from_ref(words), ""))
+}
+
+/// Who is on the telephone, in the language that is spoken now.
+async fn in_its_language(app: &App, call: &CallRequest) -> Result<Option<OnCall>, Trouble> {
+    let Some(on_call) = on_call(app, call).await? else { return Ok(None) };
+    let language = app.db.call_language(&call.call_sid).await?;
+    Ok(Some(on_call.in_language(language.as_deref())))
+}

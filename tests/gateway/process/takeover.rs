@@ -1,0 +1,65 @@
+//! A gateway that dies while it answers a turn, and the one that goes on in its place.
+
+use super::program::{Folder, Program};
+use super::twilio::{Around, as_given, webhook};
+use crate::support::app::{Answer, Database};
+use crate::support::fake_llm::Between;
+use crate::support::scripted_server::Gate;
+
+const BEGUN: &str = "The first thing to know is that there was a beginning to all of this, long ago.";
+const REST: &str = "And that was the end.";
+
+#[tokio::test]
+async fn a_turn_whose_gateway_was_killed_is_finished_by_the_one_that_is_asked() {
+    let Some(database) = Database::postgres().await else { return };
+    let (around, folder, url) = (Around::start().await, Folder::new(), database.url());
+    let settings = around.settings(&[("DATABASE_URL", &url), ("VOICE_REPLY_BUDGET", "1")]);
+    let dying = Program::serve(&folder, &as_given(&settings)).await;
+    let other = Program::serve(&folder, &as_given(&settings)).await;
+    begin(&around, &dying).await;
+    dying.signal("KILL");
+    finish(&around, &other).await;
+}
+
+#[tokio::test]
+async fn a_turn_goes_on_after_its_gateway_was_killed_and_started_again() {
+    let (around, folder) = (Around::start().await, Folder::new());
+    let settings = around.settings(&[("DATABASE_URL", "sqlite://./calls.db"), ("VOICE_REPLY_BUDGET", "1")]);
+    let mut dying = Program::serve(&folder, &as_given(&settings)).await;
+    begin(&around, &dying).await;
+    dying.signal("KILL");
+    dying.ends().await;
+    finish(&around, &Program::serve(&folder, &as_given(&settings)).await).await;
+}
+
+/// The caller hears the first sentence, and the model falls silent.
+async fn begin(around: &Around, program: &Program) {
+    let gate = Gate::closed();
+    around.llm.streams(&[BEGUN, " And then", " nothing."], Between::Gate(gate.clone()));
+    gate.let_through(2);
+    let heard = says(program, "/twilio/voice/turns/1").await.voice();
+    assert_eq!(heard.say(), BEGUN);
+    assert_eq!(heard.redirect().as_deref(), Some("/twilio/voice/turns/1/parts/1"));
+    around.llm.says(REST);
+}
+
+/// The caller hears the rest, and nothing twice.
+async fn finish(around: &Around, program: &Program) {
+    let (mut part, mut all) = (Some("/twilio/voice/turns/1/parts/1".to_owned()), Vec::new());
+    while let Some(path) = part {
+        let heard = says(program, &path).await.voice();
+        all.extend(heard.says());
+        assert!(all.len() < 20, "it never ends: {all:?}");
+        part = heard.redirect();
+    }
+    assert_eq!(all.last().map(String::as_str), Some(REST), "{all:?}");
+    assert!(!all.iter().any(|said| said.contains("beginning")), "said before: {all:?}");
+    assert_eq!(around.llm.request_count(), 2);
+    let asked = around.llm.requests()[1]["messages"].clone();
+    assert_eq!(asked[2]["content"], BEGUN, "the model goes on after what was said");
+}
+
+async fn says(program: &Program, path: &str) -> Answer {
+    let fields = [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SpeechResult", "What is there to know?")];
+    webhook(program, path, &fields).await
+}
