@@ -45,9 +45,15 @@ impl Phone {
                 self.act(url, &[]).await;
             }
             // Twilio does not ask the action of a Gather without input or of an empty recording.
-            State::Gathering(_) | State::Recording(_) => {
+            State::Gathering(_) => {
                 self.heard.clear();
                 self.follow().await;
+            }
+            State::Recording(record) => {
+                let callback = self.recording_callback(record, "absent");
+                self.heard.clear();
+                self.follow().await;
+                self.report_recording(callback, "absent", &[]).await;
             }
             state => panic!("nobody waits for the caller: {state:?}"),
         }
@@ -88,7 +94,7 @@ impl Phone {
     pub async fn leaves_message(&mut self, recording: &str, url: &str, seconds: u32) {
         let (message, action, callback) = self.message(recording, url, seconds);
         self.act(action, &pairs(&message)).await;
-        self.report_recording(callback, &message).await;
+        self.report_recording(callback, "completed", &message).await;
     }
 
     /// The caller leaves a message like [`leaves_message`](Self::leaves_message) and hangs up: nothing more is heard.
@@ -99,7 +105,7 @@ impl Phone {
         self.post(action, &pairs(&message)).await.twiml();
         self.ends(Ending::Person, "completed").await;
         message.pop();
-        self.report_recording(callback, &message).await;
+        self.report_recording(callback, "completed", &message).await;
     }
 
     /// Connects to the gateway as ConversationRelay does; the session is the caller's until it ends, which
@@ -158,17 +164,20 @@ impl Phone {
             ("RecordingUrl", url.to_owned()),
             ("RecordingDuration", seconds.to_string()),
         ];
-        let events = record.attr("recordingStatusCallbackEvent").unwrap_or("completed");
-        let is_wanted = events.split(' ').any(|event| event == "completed");
-        let callback = record.attr("recordingStatusCallback").filter(|_| is_wanted);
-        (fields, self.resolve(record.attr("action")), callback.map(|url| self.resolve(Some(url))))
+        (fields, self.resolve(record.attr("action")), self.recording_callback(record, "completed"))
     }
 
-    async fn report_recording(&mut self, callback: Option<String>, message: &[(&'static str, String)]) {
+    /// Where this event of a recording is to be reported, if it is.
+    fn recording_callback(&self, record: &super::Element, event: &str) -> Option<String> {
+        let wanted = record.attr("recordingStatusCallbackEvent").unwrap_or("completed");
+        let callback = record.attr("recordingStatusCallback").filter(|_| wanted.split(' ').any(|one| one == event));
+        callback.map(|url| self.resolve(Some(url)))
+    }
+
+    async fn report_recording(&mut self, callback: Option<String>, event: &str, message: &[(&'static str, String)]) {
         let Some(url) = callback else { return };
         let mut fields = message.to_vec();
-        for (name, value) in
-            [("RecordingStatus", "completed"), ("RecordingChannels", "1"), ("RecordingSource", "RecordVerb")]
+        for (name, value) in [("RecordingStatus", event), ("RecordingChannels", "1"), ("RecordingSource", "RecordVerb")]
         {
             fields.push((name, value.to_owned()));
         }

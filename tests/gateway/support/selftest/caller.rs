@@ -117,7 +117,7 @@ async fn a_person_is_dialled_and_the_call_comes_back() {
 #[tokio::test]
 async fn a_message_is_recorded_and_reported() {
     let gateway = gateway(&[
-        ("/twilio/voice", r#"<Record action="/recorded" recordingStatusCallback="/recording"/><Say>Nothing?</Say>"#),
+        ("/twilio/voice", r#"<Record action="/recorded" recordingStatusCallback="/recording" recordingStatusCallbackEvent="completed absent"/><Say>Nothing?</Say>"#),
         ("/recorded", "<Say>Thanks.</Say><Hangup/>"),
     ])
     .await;
@@ -136,6 +136,7 @@ async fn a_message_is_recorded_and_reported() {
     let mut silent = dial(&gateway).await;
     silent.stays_silent().await;
     assert_eq!(silent.hears(), ["Nothing?"]);
+    assert_eq!(last(&silent, &["RecordingStatus", "RecordingSid"]), ("/recording", vec!["absent", "-"]));
 }
 
 #[tokio::test]
@@ -163,33 +164,19 @@ async fn a_circle_of_redirects_is_noticed() {
 }
 
 #[tokio::test]
-async fn nobody_hears_what_is_said_outside_a_gather() {
+async fn what_twilio_would_not_do_fails_the_test() {
     let documents = &[("/twilio/voice", r#"<Gather input="speech" action="/x"/>"#), ("/x", "<Reject/>")];
     let gateway = gateway(documents).await;
-    let mut phone = dial(&gateway).await;
-    assert_eq!(phone.gather().unwrap().attr("action"), Some("/x"));
-    phone.says("Hello").await;
-    assert_eq!(phone.ended_by(), Some(Ending::Reject));
-    let quiet = dial(&gateway).await;
-    for act in ["barge in", "press", "speak after the end"] {
-        let mut phone =
-            if act == "speak after the end" { phone_at_the_end(&gateway).await } else { dial(&gateway).await };
-        let acted = tokio::spawn(async move {
-            match act {
-                "barge in" => phone.barges_in("But").await,
-                "press" => phone.presses("1").await,
-                _ => phone.says("Hello?").await,
-            }
-        });
-        assert!(acted.await.unwrap_err().is_panic(), "{act}");
-    }
-    assert!(quiet.hears().is_empty());
-}
-
-async fn phone_at_the_end(gateway: &Server) -> Phone {
-    let mut phone = dial(gateway).await;
-    phone.says("Hello").await;
-    phone
+    let (mut breaks_in, mut presses, mut speaks) = (dial(&gateway).await, dial(&gateway).await, dial(&gateway).await);
+    assert_eq!(speaks.gather().unwrap().attr("action"), Some("/x"));
+    speaks.says("Hello").await;
+    assert_eq!(speaks.ended_by(), Some(Ending::Reject));
+    let after_the_end = tokio::spawn(async move { speaks.says("Hello?").await });
+    assert!(after_the_end.await.unwrap_err().is_panic());
+    let nothing_is_said = tokio::spawn(async move { breaks_in.barges_in("But").await });
+    assert!(nothing_is_said.await.unwrap_err().is_panic());
+    let keys_are_not_heard = tokio::spawn(async move { presses.presses("1").await });
+    assert!(keys_are_not_heard.await.unwrap_err().is_panic());
 }
 
 /// A call as a gateway would place it, served by the webhooks of `app`.
@@ -248,4 +235,16 @@ async fn a_placed_call_is_answered_by_somebody_or_nobody() {
     assert_eq!(app.twilio.placed_calls()[0].status, "in-progress");
     let phone = app.does_not_answer(&place(&app).await, "busy").await;
     assert_eq!((phone.ended_by(), last(&phone, &["CallStatus"]).1), (Some(Ending::NotAnswered), vec!["busy"]));
+}
+
+#[tokio::test]
+async fn a_gateway_is_called_at_its_public_address() {
+    let database = Database::sqlite();
+    let app = TestApp::start_with(&database, &[("PUBLIC_BASE_URL", "https://gateway.example.com/behind")]).await;
+    let mut phone = app.dials(CALLER, OURS).await;
+    app.llm.says("Paris.");
+    phone.says("The capital of France?").await;
+    assert_eq!(phone.hears(), ["Paris."]);
+    assert_eq!(phone.trace()[1].url, "https://gateway.example.com/behind/twilio/voice/turns/1");
+    phone.hangs_up().await;
 }
