@@ -35,8 +35,8 @@ pub struct Progress {
     pub sentences: Arc<[String]>,
     /// What became of it, once it is over.
     pub ending: Option<Ending>,
-    /// The language the call goes on in, when it was switched.
-    pub language: Option<&'static Language>,
+    /// The language it is answered in.
+    pub language: &'static Language,
     /// When it was said.
     pub asked_at: Micros,
 }
@@ -106,7 +106,7 @@ impl Turns {
             let news = news.get_or_insert_with(|| self.0.news.subscribe());
             let Some(row) = self.0.db.turn(call_sid, turn).await? else { return Ok(None) };
             if row.ended || row.sentences.len() > told {
-                return Ok(Some(progress_of(row)));
+                return Ok(Some(progress_of(row, call)));
             }
             if !row.leased
                 && let Some(claim) = self.0.db.take_turn_over(row.id).await?
@@ -117,7 +117,7 @@ impl Turns {
                 continue;
             }
             if Instant::now() >= deadline {
-                return Ok(Some(progress_of(row)));
+                return Ok(Some(progress_of(row, call)));
             }
             let look = deadline.min(Instant::now() + LOOK_EVERY);
             let about_it = async { while !matches!(news.recv().await, Ok(id) if id == row.id) {} };
@@ -148,7 +148,7 @@ impl Turns {
     fn write(&self, claim: TurnClaim, call: OnCall, turn: i64, expected: Expected) {
         let key = (call.call_sid.clone(), turn);
         let said = expected.said.clone().into();
-        let begun = Progress { sentences: said, ending: None, language: None, asked_at: expected.at };
+        let begun = Progress { sentences: said, ending: None, language: call.person().language, asked_at: expected.at };
         let (progress, flight) = watch::channel(begun);
         let hung_up = CancellationToken::new();
         self.flights().insert(key.clone(), Flight { progress: flight, hung_up: hung_up.clone() });
@@ -180,7 +180,7 @@ impl Tell for &watch::Sender<Progress> {
     }
 
     fn switched(&self, language: &'static Language) {
-        self.send_modify(|now| now.language = Some(language));
+        self.send_modify(|now| now.language = language);
     }
 }
 
@@ -196,9 +196,9 @@ impl Flight {
     }
 }
 
-fn progress_of(row: Turn) -> Progress {
+fn progress_of(row: Turn, call: &OnCall) -> Progress {
     let ending = if row.failed { Ending::Failed } else { Ending::Whole(After::of(row.action.as_deref())) };
-    let language = row.language.as_deref().and_then(voices::language);
+    let language = row.language.as_deref().and_then(voices::language).unwrap_or(call.person().language);
     Progress {
         sentences: row.sentences.into(),
         ending: row.ended.then_some(ending),

@@ -173,7 +173,7 @@ async fn tell(
         let (how, phrases) = manner(app, call.person());
         return Ok(say_and_gather(&app.documents.apology, how, from_ref(&phrases.apology), &next_turn(app, step)));
     };
-    let call = &call.clone().in_language(progress.language.map(|language| language.tag));
+    let call = &call.clone().speaking(progress.language);
     let part = next_part(progress.sentences.get(told..).unwrap_or_default(), progress.ending.is_some());
     let now_told = told + part.sentences;
     let telling = match progress.ending {

@@ -27,3 +27,4 @@ mod users;
 mod voices;
 mod web;
 mod whose;
+mod wishes;
