@@ -96,7 +96,7 @@ impl Turns {
         told: usize,
         deadline: Instant,
     ) -> Result<Option<Progress>, DbError> {
-        let (call_sid, mut news) = (call.call_sid.as_str(), None);
+        let (call_sid, mut news, mut graced) = (call.call_sid.as_str(), None, false);
         loop {
             let flight = self.flights().get(&(call_sid.to_owned(), turn)).cloned();
             if let Some(flight) = flight {
@@ -105,7 +105,8 @@ impl Turns {
             // Subscribed before the look, so that nothing is missed in between.
             let news = news.get_or_insert_with(|| self.0.news.subscribe());
             let Some(row) = self.0.db.turn(call_sid, turn).await? else { return Ok(None) };
-            if row.ended || row.sentences.len() > told {
+            let has_words = row.sentences.len() > told;
+            if row.ended || (has_words && graced) {
                 return Ok(Some(progress_of(row, call)));
             }
             if !row.leased
@@ -119,7 +120,8 @@ impl Turns {
             if Instant::now() >= deadline {
                 return Ok(Some(progress_of(row, call)));
             }
-            let look = deadline.min(Instant::now() + LOOK_EVERY);
+            let look = if has_words { Instant::now() + GRACE } else { deadline.min(Instant::now() + LOOK_EVERY) };
+            graced = has_words;
             let about_it = async { while !matches!(news.recv().await, Ok(id) if id == row.id) {} };
             timeout_at(look, about_it).await.ok();
         }
