@@ -23,6 +23,9 @@ fn webhooks() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
         ("/twilio/voice", CALL, ""),
         ("/twilio/voice/turns/1", CALL, "|SpeechResult=Hi|Digits=1"),
         ("/twilio/voice/turns/1/parts/1", CALL, ""),
+        ("/twilio/voice/turns/1/transferred", CALL, "|DialCallStatus=no-answer|DialCallSid=CA2|DialCallDuration=0"),
+        ("/twilio/voice/turns/1/offer", CALL, "|SpeechResult=Hi|Digits=1"),
+        ("/twilio/voice/turns/1/recorded", CALL, "|RecordingUrl=https://api.twilio.com/RE1|RecordingDuration=7"),
         ("/twilio/voice/status", CALL, "|CallDuration=42|Timestamp=Thu, 15 Jan 2026 10:30:00 +0000"),
         (
             "/twilio/sms",
