@@ -83,7 +83,11 @@ async fn claim_and_start(
     let call = OnCall { purpose: claimed.purpose, ..call.in_language(claimed.language.as_deref()) };
     let (how, phrases) = manner(&app, call.person());
     let words = &new.input_text;
-    let fixed = if phrases.is_goodbye(words) {
+    let lasted = claimed.call_started_at.map_or(0, |started_at| new.at.saturating_sub(started_at));
+    let fixed = if lasted > micros(app.config.voice.longest_call) {
+        let twiml = say_and_go(&app.documents.goodbye, how, from_ref(&phrases.time_over), "");
+        Fixed { text: &phrases.time_over, after: After::EndCall, twiml }
+    } else if phrases.is_goodbye(words) {
         let twiml = say_and_go(&app.documents.goodbye, how, from_ref(&phrases.goodbye), "");
         Fixed { text: &phrases.goodbye, after: After::EndCall, twiml }
     } else if wants_human || phrases.wants_human(words) {

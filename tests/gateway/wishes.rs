@@ -120,6 +120,18 @@ on_both_databases! {
         assert_eq!(app.llm.request_count(), 2);
     }
 
+    async fn a_call_ends_when_its_longest_duration_is_over(database) {
+        let app = TestApp::start_with(&database, &[("VOICE_MAX_MINUTES", "10")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        app.clock.advance(9 * 60);
+        phone.says("Still there?").await;
+        assert!(!phone.has_ended());
+        app.clock.advance(61);
+        phone.says("And now?").await;
+        assert_eq!(phone.hears(), ["Our time is up. Thank you for calling. Goodbye!"]);
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+    }
+
     async fn the_model_ends_the_call_with_its_farewell(database) {
         let app = TestApp::start_with(&database, &[ALL_TOOLS]).await;
         let mut phone = app.dials(CALLER, OURS).await;
