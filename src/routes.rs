@@ -47,6 +47,8 @@ pub fn gateway(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The pages under `/docs` and `/redoc` bring their scripts and styles inside; nothing may load anything from elsewhere.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
@@ -159,8 +161,8 @@ impl Front {
 fn cors(app: &App) -> Cors {
     let cors = Cors::new()
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION, HeaderName::from_static("x-api-key")])
-        .expose_header(REQUEST_ID)
+        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION, HeaderName::from_static("x-api-key"), IDEMPOTENCY_KEY])
+        .expose_headers([REQUEST_ID, IDEMPOTENCY_REPLAYED])
         .max_age(i32::try_from(Duration::from_secs(3600).as_secs()).unwrap_or(i32::MAX));
     match &app.config.cors_origins {
         CorsOrigins::Any => cors.allow_origins_fn(|_| true),
