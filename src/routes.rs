@@ -3,7 +3,7 @@
 use crate::api;
 use crate::app::App;
 use crate::config::CorsOrigins;
-use crate::webhooks::{sms, status, voice};
+use crate::webhooks::{machine, sms, status, voice};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use poem::middleware::{CatchPanic, Cors};
@@ -18,6 +18,8 @@ fn urls(app: &Arc<App>) -> Route {
     Route::new()
         .at("/twilio/voice", post(voice::incoming))
         .at("/twilio/voice/status", post(status::call))
+        .at("/twilio/voice/answered-by", post(machine::answered_by))
+        .at("/twilio/voice/message", post(machine::message))
         .at("/twilio/voice/turns/:n", post(voice::turn))
         .at("/twilio/voice/turns/:n/parts/:k", post(voice::part))
         .at("/twilio/voice/turns/:n/transferred", post(voice::transferred))
@@ -161,7 +163,12 @@ impl Front {
 fn cors(app: &App) -> Cors {
     let cors = Cors::new()
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION, HeaderName::from_static("x-api-key"), IDEMPOTENCY_KEY])
+        .allow_headers([
+            header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+            HeaderName::from_static("x-api-key"),
+            IDEMPOTENCY_KEY,
+        ])
         .expose_headers([REQUEST_ID, IDEMPOTENCY_REPLAYED])
         .max_age(i32::try_from(Duration::from_secs(3600).as_secs()).unwrap_or(i32::MAX));
     match &app.config.cors_origins {

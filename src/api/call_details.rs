@@ -157,7 +157,8 @@ impl Example for CallDetails {
             turns: vec![CallTurn {
                 turn: 1,
                 input_text: "(the call is answered)".to_owned(),
-                gpt_response: Some("Hello John, your bicycle is ready. When would you like to fetch it?".to_owned()).into(),
+                gpt_response: Some("Hello John, your bicycle is ready. When would you like to fetch it?".to_owned())
+                    .into(),
                 heard_text: None.into(),
                 created_at: Timestamp::EXAMPLE,
             }],

@@ -113,7 +113,8 @@ impl CallsApi {
                 return Err(Problem::not_found("Twilio knows no such call.").into());
             }
             Err(RestError::Unknown(_)) => {
-                let detail = "Twilio did not answer, so it is unknown whether the call is over. Trying again does no harm.";
+                let detail =
+                    "Twilio did not answer, so it is unknown whether the call is over. Trying again does no harm.";
                 return Err(Problem::unavailable(detail, None).into());
             }
             Err(error) => return Err(nothing_done(&error).into()),
@@ -190,7 +191,8 @@ fn number_to_call<'a>(app: &App, person: &'a Person, to: Option<&str>) -> Result
     let mut callable = numbers.map(String::as_str).filter(|number| !app.directory.is_own(number));
     let Some(to) = to else {
         return callable.next().ok_or_else(|| {
-            let message = "is missing, and the user has neither a phone_number that is not the gateway's nor a forward_number";
+            let message =
+                "is missing, and the user has neither a phone_number that is not the gateway's nor a forward_number";
             Problem::invalid_field("to", message)
         });
     };
@@ -208,7 +210,10 @@ fn rest(app: &App) -> Result<&Rest, Problem> {
 
 /// 503 over a setting.
 fn missing(setting: &str) -> Problem {
-    Problem::unavailable(format!("The setting {setting} is missing, without which no call can be placed or changed."), None)
+    Problem::unavailable(
+        format!("The setting {setting} is missing, without which no call can be placed or changed."),
+        None,
+    )
 }
 
 /// How a failure is told after which nothing was done at Twilio.
@@ -232,7 +237,9 @@ fn nothing_done(error: &RestError) -> Problem {
             };
             Problem::new(StatusCode::BAD_GATEWAY, format!("Twilio refuses it ({reason})."))
         }
-        RestError::Unusable(reason) => Problem::new(StatusCode::BAD_GATEWAY, format!("Twilio cannot be asked: {reason}.")),
+        RestError::Unusable(reason) => {
+            Problem::new(StatusCode::BAD_GATEWAY, format!("Twilio cannot be asked: {reason}."))
+        }
     }
 }
 

@@ -82,7 +82,8 @@ impl<T> Once<T> {
             done.send(outcome).ok();
         };
         app.outbox.spawn(task.in_current_span());
-        let lost = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong inside; the log tells more.");
+        let lost =
+            || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong inside; the log tells more.");
         let (kept, replayed) = answer.await.map_err(|_| lost())??;
         Ok(Self { kept, replayed, made: PhantomData })
     }
@@ -132,9 +133,11 @@ async fn carry_out(
 impl<T: Send> IntoResponse for Once<T> {
     fn into_response(self) -> Response {
         let is_problem = self.kept.status.is_client_error() || self.kept.status.is_server_error();
-        let mut response = Response::builder()
-            .status(self.kept.status)
-            .content_type(if is_problem { PROBLEM_JSON } else { "application/json; charset=utf-8" });
+        let mut response = Response::builder().status(self.kept.status).content_type(if is_problem {
+            PROBLEM_JSON
+        } else {
+            "application/json; charset=utf-8"
+        });
         if self.replayed {
             response = response.header(REPLAYED, "true");
         }

@@ -183,7 +183,8 @@ impl TextKind for CallSid {
         example: "CA00000000000000000000000000000000",
         must: "must be a CallSid: CA and 32 hexadecimal digits",
         accepts: |text| {
-            text.strip_prefix("CA").is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+            text.strip_prefix("CA")
+                .is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
         },
     };
 }

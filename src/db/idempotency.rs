@@ -107,8 +107,7 @@ impl Db {
     pub async fn release_request(&self, request: &KeyedRequest) -> Result<(), DbError> {
         let failed = request.clone();
         unit!(self, [failed], |c| {
-            let text =
-                "DELETE FROM idempotency_keys WHERE route = $1 AND idempotency_key = $2 AND status IS NULL";
+            let text = "DELETE FROM idempotency_keys WHERE route = $1 AND idempotency_key = $2 AND status IS NULL";
             sqlx::query(text).bind(failed.route).bind(&failed.key).execute(&mut *c).await?;
             Ok(())
         })
