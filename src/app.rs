@@ -37,6 +37,8 @@ pub struct App {
     pub conversation: ConversationService,
     /// Decides about texts.
     pub sms: SmsService,
+    /// Twilio's REST API; none without an account.
+    pub rest: Option<Rest>,
     /// Work that must happen.
     pub outbox: Outbox,
     /// What Twilio is answered.
@@ -113,7 +115,7 @@ impl App {
             clock: clock.clone(),
             sms: sms.clone(),
             directory: directory.clone(),
-            rest,
+            rest: rest.clone(),
             status_callback: config.public_url.as_ref().map(|url| format!("{}/twilio/sms/status", url.base()).into()),
         };
         let outbox = Outbox::new(db.clone(), clock.clone(), replier);
@@ -127,6 +129,7 @@ impl App {
             directory,
             conversation,
             sms,
+            rest,
             outbox,
             documents,
             phrases,

@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::Db;
+use crate::db::idempotency::KEYS_KEPT;
 use crate::db::jobs::{DRAFT, Job, REPLY};
 use crate::db::outbound::SEND;
 use crate::sms::reply::{LEASE, Replier};
@@ -121,6 +122,7 @@ impl Outbox {
         let swept = async {
             self.db.fail_orphaned_turns(now - ORPHANED_AFTER).await?;
             self.db.forget_voice_answers(now - ANSWERS_KEPT).await?;
+            self.db.forget_keys(now - KEYS_KEPT).await?;
             self.db.erase_strangers(now - STRANGERS_KEPT).await
         };
         if let Err(error) = swept.await {

@@ -49,6 +49,8 @@ pub struct Phrases {
     pub nothing_to_repeat: String,
     /// The call has lasted as long as one may; it ends.
     pub time_over: String,
+    /// What an answering machine is told when the opening words of a call of ours are not there: `{purpose}`.
+    machine_message: String,
     /// The text that tells the owner what a voicemail says: `{caller}`, `{transcript}`.
     notice_voicemail: String,
     /// The text that tells the owner of a voicemail whose words are not known: `{caller}`, `{seconds}`.
@@ -137,6 +139,12 @@ impl Phrases {
         consists_of(utterance, &self.voicemail_wishes, &self.pleas)
     }
 
+    /// What an answering machine is told of the `purpose` of a call.
+    pub fn machine_message(&self, purpose: &str) -> String {
+        fill(&self.machine_message, &[("purpose", purpose)])
+            .expect("the placeholders were checked when the sentences were loaded")
+    }
+
     /// The text that tells the owner of a voicemail of `seconds` from `caller`, with its words if there are any.
     pub fn notice(&self, caller: &str, transcript: Option<&str>, seconds: i64) -> String {
         let seconds = seconds.to_string();
@@ -160,14 +168,17 @@ fn parse(source: &str) -> Result<Phrases, String> {
     if let Some(name) = unspoken(source) {
         return Err(format!("{name} has an empty sentence, which Twilio refuses to say"));
     }
-    for (name, notice, placeholders) in [
-        ("notice_voicemail", &phrases.notice_voicemail, ["caller", "transcript"]),
-        ("notice_voicemail_silent", &phrases.notice_voicemail_silent, ["caller", "seconds"]),
-    ] {
-        if let Some(missing) = placeholders.iter().find(|known| !notice.contains(&format!("{{{known}}}"))) {
+    let placeholders: [(_, _, &[&str]); 3] = [
+        ("machine_message", &phrases.machine_message, &["purpose"]),
+        ("notice_voicemail", &phrases.notice_voicemail, &["caller", "transcript"]),
+        ("notice_voicemail_silent", &phrases.notice_voicemail_silent, &["caller", "seconds"]),
+    ];
+    for (name, sentence, placeholders) in placeholders {
+        if let Some(missing) = placeholders.iter().find(|known| !sentence.contains(&format!("{{{known}}}"))) {
             return Err(format!("{name} lacks {{{missing}}}"));
         }
-        fill(notice, &placeholders.map(|known| (known, ""))).map_err(|reason| format!("{name} {reason}"))?;
+        let empty: Vec<_> = placeholders.iter().map(|known| (*known, "")).collect();
+        fill(sentence, &empty).map_err(|reason| format!("{name} {reason}"))?;
     }
     Ok(phrases)
 }

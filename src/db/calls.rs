@@ -24,6 +24,10 @@ pub struct Call {
     pub to_number: String,
     /// Twilio's call status, or `unknown-end` when its end was never reported.
     pub status: String,
+    /// Why we called, when we did.
+    pub purpose: Option<String>,
+    /// Who answered a call of ours, in Twilio's words.
+    pub answered_by: Option<String>,
     /// Length of a finished call, in seconds.
     pub duration_seconds: Option<i64>,
     /// When it was first heard of.
@@ -65,7 +69,7 @@ const OVER: i64 = 5;
 
 /// How late a status is in a call's life. A report never takes a call back; of two ends the first counts, but any real end
 /// replaces one that was only presumed.
-fn rank(status: &str) -> i64 {
+pub(super) fn rank(status: &str) -> i64 {
     match status {
         "queued" => 0,
         "initiated" => 1,
@@ -210,8 +214,8 @@ impl Db {
         read!(
             self,
             fetch_all,
-            "SELECT id, user_id, call_sid, direction, from_number, to_number, status, duration_seconds, started_at, \
-             ended_at, created_at FROM call_logs WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            "SELECT id, user_id, call_sid, direction, from_number, to_number, status, purpose, answered_by, \
+             duration_seconds, started_at, ended_at, created_at FROM call_logs WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
             user_id,
             before,
             limit

@@ -1,6 +1,7 @@
 //! What Twilio calls. A handler that names [`Signed`] in its arguments has passed the signature check; there is no other
 //! way to a webhook's fields.
 
+pub mod machine;
 mod origin;
 mod requests;
 mod signed;

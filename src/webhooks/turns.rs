@@ -23,6 +23,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{Instrument, info, warn};
 
+/// What stands for the person's words in the first turn of a call that we placed.
+const ANSWERED: &str = "(the call is answered)";
 /// What `model_used` says of fixed sentences.
 const NO_MODEL: &str = "none";
 
@@ -46,15 +48,34 @@ pub(super) async fn take_turn(app: &Arc<App>, said: &SpeechTurn, step: &VoiceSte
             return if other == Heard::Again { again(app, &call, step).await } else { silence(app, &call, step).await };
         }
     };
+    answer(app, call, step, event, words, said.pressed("0"), deadline).await
+}
+
+/// The first words of a call that we placed: the assistant speaks, and the person's first words are turn 2.
+pub(super) async fn speak_first(app: &Arc<App>, call: OnCall, event: CallEvent) -> Result<String, Trouble> {
+    let deadline = Instant::now() + app.config.voice.reply_budget;
+    let step = VoiceStep { call_sid: call.call_sid.clone(), turn: 1, part: 0 };
+    answer(app, call, &step, event, ANSWERED.to_owned(), false, deadline).await
+}
+
+/// Claims the turn, has it answered, and tells what there is to hear by `deadline`.
+async fn answer(
+    app: &Arc<App>,
+    call: OnCall,
+    step: &VoiceStep,
+    event: CallEvent,
+    words: String,
+    wants_human: bool,
+    deadline: Instant,
+) -> Result<String, Trouble> {
     let new = NewTurn {
         call_sid: step.call_sid.clone(),
         turn: step.turn,
-        user_id,
+        user_id: call.person().user_id,
         peer: call.party.peer.clone(),
         input_text: words,
         at: event.at,
     };
-    let wants_human = said.pressed("0");
     // In a task of its own: a claim whose webhook is dropped would leave a turn that nobody answers.
     let claim = claim_and_start(app.clone(), call.clone(), step.clone(), event, new, wants_human).in_current_span();
     match tokio::spawn(claim).await.unwrap_or_else(|_| Err(DbError::stopped().into()))? {

@@ -27,6 +27,12 @@ fn webhooks() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
         ("/twilio/voice/turns/1/offer", CALL, "|SpeechResult=Hi|Digits=1"),
         ("/twilio/voice/turns/1/recorded", CALL, "|RecordingUrl=https://api.twilio.com/RE1|RecordingDuration=7"),
         ("/twilio/voice/status", CALL, "|CallDuration=42|Timestamp=Thu, 15 Jan 2026 10:30:00 +0000"),
+        ("/twilio/voice/answered-by", "AnsweredBy=machine_end_beep", "|MachineDetectionDuration=3200"),
+        (
+            "/twilio/voice/message",
+            "From=+15005550006|To=+14155550177|Direction=outbound-api",
+            "|CallStatus=in-progress",
+        ),
         (
             "/twilio/sms",
             "From=+14155550177|To=+15005550006|Body=Hello|NumMedia=1|MediaUrl0=https://example.com/1",
@@ -110,7 +116,10 @@ fn assert_sound(path: &str, answer: &Answer, what: &str) {
     match answer.status {
         200 if path.ends_with("/sms") => drop(answer.messaging()),
         200 => drop(answer.voice()),
-        204 => assert!(path.ends_with("/status") && answer.body.is_empty(), "{path} {what}"),
+        204 => assert!(
+            (path.ends_with("/status") || path.ends_with("/answered-by")) && answer.body.is_empty(),
+            "{path} {what}"
+        ),
         400..=499 => assert!(
             !answer.body.contains("panick") && !answer.body.contains("SELECT"),
             "{path} {what}: {}",

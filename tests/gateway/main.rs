@@ -11,6 +11,7 @@ mod calls;
 mod conversation_api;
 mod history;
 mod model_failures;
+mod outbound_calls;
 mod parts;
 mod preferences;
 mod process;
