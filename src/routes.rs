@@ -18,6 +18,7 @@ fn urls(app: &Arc<App>) -> Route {
     Route::new()
         .at("/twilio/voice", post(voice::incoming))
         .at("/twilio/voice/status", post(status::call))
+        .at("/twilio/voice/recording", post(status::recording))
         .at("/twilio/voice/turns/:n", post(voice::turn))
         .at("/twilio/voice/turns/:n/parts/:k", post(voice::part))
         .at("/twilio/voice/turns/:n/transferred", post(voice::transferred))

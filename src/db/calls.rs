@@ -30,6 +30,10 @@ pub struct Call {
     pub started_at: Micros,
     /// When it ended.
     pub ended_at: Option<Micros>,
+    /// What was said, in short, once it was summed up.
+    pub summary: Option<String>,
+    /// What the caller asked for: a JSON list.
+    pub requests: Option<String>,
     /// When the row was made.
     pub created_at: Micros,
 }
@@ -76,6 +80,9 @@ fn rank(status: &str) -> i64 {
         _ => 2,
     }
 }
+
+/// A call whose end was not reported in this time is closed.
+pub const FORGOTTEN_AFTER: Micros = 4 * 3600 * SECOND;
 
 /// The status of a call whose end was never reported.
 pub const UNKNOWN_END: &str = "unknown-end";
@@ -211,7 +218,7 @@ impl Db {
             self,
             fetch_all,
             "SELECT id, user_id, call_sid, direction, from_number, to_number, status, duration_seconds, started_at, \
-             ended_at, created_at FROM call_logs WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+             ended_at, summary, requests, created_at FROM call_logs WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
             user_id,
             before,
             limit
