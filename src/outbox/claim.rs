@@ -90,15 +90,39 @@ impl Claims {
         let (kind, subject, attempts) = (job.kind.as_str(), job.subject_id, job.attempts);
         let outcome = match setback {
             Setback::Later(reason, after) if now - job.created_at < patience => {
-                warn!(job.id = job.id, job.kind = kind, subject, attempts, reason, "The {kind} job {} has to wait", job.id);
+                warn!(
+                    job.id = job.id,
+                    job.kind = kind,
+                    subject,
+                    attempts,
+                    reason,
+                    "The {kind} job {} has to wait",
+                    job.id
+                );
                 self.db.move_job(job, now + backoff(attempts, after), Some(reason)).await.map(drop)
             }
             Setback::Later(reason, _) => {
-                warn!(job.id = job.id, job.kind = kind, subject, attempts, reason, "The {kind} job {} is given up", job.id);
+                warn!(
+                    job.id = job.id,
+                    job.kind = kind,
+                    subject,
+                    attempts,
+                    reason,
+                    "The {kind} job {} is given up",
+                    job.id
+                );
                 self.db.give_up_job(now, job, reason, None).await
             }
             Setback::Final(reason, code) => {
-                warn!(job.id = job.id, job.kind = kind, subject, attempts, reason, "The {kind} job {} is given up", job.id);
+                warn!(
+                    job.id = job.id,
+                    job.kind = kind,
+                    subject,
+                    attempts,
+                    reason,
+                    "The {kind} job {} is given up",
+                    job.id
+                );
                 self.db.give_up_job(now, job, reason, code).await
             }
         };

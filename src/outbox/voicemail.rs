@@ -100,21 +100,19 @@ impl Voicemails {
         person: &Person,
         transcript: Option<&str>,
     ) -> Option<OutboundText> {
-        let is_outbound = call.direction.starts_with("outbound");
-        let (caller, called) = match is_outbound {
-            true => (&call.to_number, &call.from_number),
-            false => (&call.from_number, &call.to_number),
-        };
-        let (caller, called) = (Address::parse(caller).number, Address::parse(called).number);
-        // A number that was called here is ours, configured or not.
-        let is_ours = |number: &&str| self.directory.is_own(number) || Some(*number) == called;
-        let phone = person.phone_number.as_deref().filter(|number| !is_ours(number));
-        let to = phone.or(person.forward_number.as_deref()).filter(|to| !is_ours(to) && Some(*to) != caller)?;
-        let first = self.own_numbers.first().map(String::as_str);
-        let from = called.filter(|called| self.directory.is_own(called)).or(first).or(called)?;
         if !person.notifications_enabled {
             return None;
         }
+        let is_outbound = call.direction.starts_with("outbound");
+        let (caller, called) =
+            if is_outbound { (&call.to_number, &call.from_number) } else { (&call.from_number, &call.to_number) };
+        let (caller, called) = (Address::parse(caller).number, Address::parse(called).number);
+        // A number that was called here is ours, configured or not.
+        let is_ours = |number: &str| self.directory.is_own(number) || Some(number) == called;
+        let phone = person.phone_number.as_deref().filter(|phone| !is_ours(phone));
+        let to = phone.or(person.forward_number.as_deref()).filter(|to| !is_ours(to) && Some(*to) != caller)?;
+        let first = self.own_numbers.first().map(String::as_str);
+        let from = called.filter(|called| self.directory.is_own(called)).or(first).or(called)?;
         let words = self.phrases.of(person.language);
         Some(OutboundText {
             user_id: person.user_id,
