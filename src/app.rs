@@ -8,9 +8,12 @@ use crate::conversation::phrases::{PhraseBook, PhrasesError};
 use crate::conversation::turns::Turns;
 use crate::db::{Db, OpenError};
 use crate::llm::{Llm, SetupError};
-use crate::outbox::Outbox;
+use crate::outbox::claim::Claims;
+use crate::outbox::reply::Replier;
+use crate::outbox::summary::Summariser;
+use crate::outbox::voicemail::Voicemails;
+use crate::outbox::{Outbox, Workers};
 use crate::sms::SmsService;
-use crate::sms::reply::Replier;
 use crate::telemetry::Throttle;
 use crate::token::Sealer;
 use crate::twilio::rest::Rest;
@@ -19,6 +22,7 @@ use crate::twilio::twiml::{Documents, DocumentsError};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Anybody can cause a refusal, so the log tells of one in this time and counts the others.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -44,7 +48,7 @@ pub struct App {
     /// What Twilio is answered.
     pub documents: Documents,
     /// The fixed sentences.
-    pub phrases: PhraseBook,
+    pub phrases: Arc<PhraseBook>,
     /// Who may call the webhooks.
     pub verifier: Verifier,
     /// Names in URLs that nobody can make up.
@@ -84,7 +88,7 @@ impl App {
     /// See [`StartError`].
     pub async fn new(config: Config, clock: Clock) -> Result<Arc<Self>, StartError> {
         let documents = Documents::load(config.twiml_templates_dir.as_deref())?;
-        let phrases = PhraseBook::load(config.twiml_templates_dir.as_deref())?;
+        let phrases = Arc::new(PhraseBook::load(config.twiml_templates_dir.as_deref())?);
         let llm = Arc::new(Llm::new(&config.llm)?);
         let rest = match &config.twilio.account_sid {
             Some(sid) if !config.auth_token_generated => {
@@ -108,17 +112,29 @@ impl App {
         let (prompt, timeout) = (config.system_prompt.as_deref(), config.llm.timeout);
         let conversation =
             ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, &config.voice.tools, timeout);
-        let turns = Turns::new(db.clone(), clock.clone(), conversation.clone());
-        let sms = SmsService::new(db.clone(), llm, clock.clone(), conversation.role(), timeout);
+        let (sums_up, wake) = (config.voice.summaries && config.llm.is_configured(), Arc::new(Notify::new()));
+        let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up, wake.clone());
+        let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout);
         let replier = Replier {
             db: db.clone(),
             clock: clock.clone(),
+            claims: Claims::new(db.clone(), clock.clone()),
             sms: sms.clone(),
             directory: directory.clone(),
             rest: rest.clone(),
             status_callback: config.public_url.as_ref().map(|url| format!("{}/twilio/sms/status", url.base()).into()),
         };
-        let outbox = Outbox::new(db.clone(), clock.clone(), replier);
+        let voicemails = Voicemails {
+            db: db.clone(),
+            clock: clock.clone(),
+            directory: directory.clone(),
+            phrases: phrases.clone(),
+            llm: llm.clone(),
+            rest: rest.clone(),
+            own_numbers: config.twilio.phone_numbers.as_slice().into(),
+        };
+        let summariser = Summariser { db: db.clone(), directory: directory.clone(), llm, timeout, is_on: sums_up };
+        let outbox = Outbox::new(db.clone(), clock.clone(), Workers { replier, voicemails, summariser }, wake);
         let verifier = Verifier::new(config.twilio.auth_tokens.iter().map(ExposeSecret::expose_secret));
         let tokens = Sealer::new(&config.twilio.auth_tokens[0]);
         let started = Instant::now();

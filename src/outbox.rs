@@ -1,17 +1,27 @@
 //! The worker: takes up the jobs that are due, several at a time, and now and then sweeps what nobody reported the end of.
+//! What each kind of job does is in a file of its own: [`reply`], [`voicemail`], [`summary`].
+
+pub mod claim;
+pub mod reply;
+pub mod summary;
+pub mod voicemail;
 
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::Db;
+use crate::db::calls::FORGOTTEN_AFTER;
 use crate::db::idempotency::KEYS_KEPT;
-use crate::db::jobs::{DRAFT, Job, REPLY};
+use crate::db::jobs::{DRAFT, Job, REPLY, SUMMARY, VOICEMAIL};
 use crate::db::outbound::SEND;
-use crate::sms::reply::{LEASE, Replier};
+use claim::{Claims, LEASE};
+use reply::Replier;
 use std::sync::Arc;
 use std::time::Duration;
+use summary::Summariser;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn};
+use voicemail::Voicemails;
 
 /// Jobs worked on at the same time.
 const AT_ONCE: usize = 32;
@@ -19,8 +29,6 @@ const AT_ONCE: usize = 32;
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// The time between two sweeps.
 const SWEEP_EVERY: Micros = 60 * SECOND;
-/// A call whose end was not reported in this time is closed.
-const FORGOTTEN_AFTER: Micros = 4 * 3600 * SECOND;
 /// A turn that was not answered in this time will not be: longer than any answer takes.
 const ORPHANED_AFTER: Micros = 600 * SECOND;
 /// What is nobody's is kept this long, for the operator to look into.
@@ -33,15 +41,28 @@ const ANSWERS_KEPT: Micros = 24 * 3600 * SECOND;
 pub struct Outbox {
     db: Db,
     clock: Clock,
-    replier: Replier,
+    claims: Claims,
+    workers: Workers,
     wake: Arc<Notify>,
     tasks: TaskTracker,
 }
 
+/// Who does the jobs.
+#[derive(Clone)]
+pub struct Workers {
+    /// The jobs about texts.
+    pub replier: Replier,
+    /// The jobs about voicemails.
+    pub voicemails: Voicemails,
+    /// The jobs about calls that are over.
+    pub summariser: Summariser,
+}
+
 impl Outbox {
-    /// An outbox over the jobs in `db`.
-    pub fn new(db: Db, clock: Clock, replier: Replier) -> Self {
-        Self { db, clock, replier, wake: Arc::default(), tasks: TaskTracker::new() }
+    /// An outbox over the jobs in `db`; `wake` tells it that one is due now.
+    pub fn new(db: Db, clock: Clock, workers: Workers, wake: Arc<Notify>) -> Self {
+        let claims = Claims::new(db.clone(), clock.clone());
+        Self { db, clock, claims, workers, wake, tasks: TaskTracker::new() }
     }
 
     /// Tells the worker that a job is due now.
@@ -51,7 +72,7 @@ impl Outbox {
 
     /// The way replies go, for the webhook that starts one.
     pub fn replier(&self) -> &Replier {
-        &self.replier
+        &self.workers.replier
     }
 
     /// Runs work that belongs to a job in a task that [`Outbox::drain`] waits for.
@@ -99,8 +120,11 @@ impl Outbox {
     }
 
     async fn work(&self, job: Job) {
+        let Workers { replier, voicemails, summariser } = &self.workers;
         match job.kind.as_str() {
-            REPLY | DRAFT | SEND => self.replier.resume(job).await,
+            REPLY | DRAFT | SEND => self.claims.work(&job, reply::GIVE_UP_AFTER, replier.go_on(&job)).await,
+            VOICEMAIL => self.claims.work(&job, voicemail::GIVE_UP_AFTER, voicemails.go_on(&job)).await,
+            SUMMARY => self.claims.work(&job, summary::GIVE_UP_AFTER, summariser.go_on(&job)).await,
             // A newer version wrote it: leave it to that one.
             other => warn!(job.id = job.id, job.kind = other, "The outbox holds a job of an unknown kind"),
         }

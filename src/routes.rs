@@ -20,6 +20,7 @@ fn urls(app: &Arc<App>) -> Route {
         .at("/twilio/voice/status", post(status::call))
         .at("/twilio/voice/answered-by", post(machine::answered_by))
         .at("/twilio/voice/message", post(machine::message))
+        .at("/twilio/voice/recording", post(status::recording))
         .at("/twilio/voice/turns/:n", post(voice::turn))
         .at("/twilio/voice/turns/:n/parts/:k", post(voice::part))
         .at("/twilio/voice/turns/:n/transferred", post(voice::transferred))

@@ -162,6 +162,7 @@ CREATE TABLE jobs (
     created_at BIGINT NOT NULL
 );
 CREATE INDEX jobs_due ON jobs (run_at) WHERE gave_up_at IS NULL;
+CREATE INDEX jobs_of_summaries ON jobs (subject_id) WHERE kind = 'summary';
 
 -- What a request with an Idempotency-Key was answered, so that its repetition does nothing twice. Without a status it is
 -- still in flight.

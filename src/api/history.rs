@@ -126,7 +126,7 @@ impl<'a> Page<'a> {
 
     async fn calls(&self) -> Result<Vec<Call>, Problem> {
         let calls = self.app.db.calls(self.user_id, self.before, self.limit).await?;
-        Ok(calls.into_iter().map(Call::from).collect())
+        Ok(Call::entries(&self.app.db, calls).await?)
     }
 
     async fn sms(&self) -> Result<Vec<Sms>, Problem> {

@@ -1,10 +1,11 @@
 //! The entries of a history.
 
 use super::values::{Nullable, Timestamp};
-use crate::db::{calls, conversations, messages};
+use crate::db::{Db, DbError, calls, conversations, messages, voicemails};
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use serde::Deserialize;
+use std::collections::HashMap;
 
 /// A user's history, each list newest first.
 #[derive(Object)]
@@ -125,12 +126,80 @@ pub(super) struct Call {
     started_at: Timestamp,
     /// When it ended; null until it is over.
     ended_at: Nullable<Timestamp>,
+    /// What was said, in a paragraph; null until the call was summed up, which takes some moments after its end, and for
+    /// good when nothing was said or `CALL_SUMMARIES` is off.
+    summary: Nullable<String>,
+    /// What the caller asked for, as the summary has it.
+    requests: Vec<String>,
+    /// The messages that the caller left.
+    voicemails: Vec<Voicemail>,
     /// When the entry was made.
     created_at: Timestamp,
 }
 
-impl From<calls::Call> for Call {
-    fn from(row: calls::Call) -> Self {
+/// A message that a caller left.
+#[derive(Object)]
+#[oai(rename = "VoicemailEntry", example)]
+struct Voicemail {
+    /// Twilio's id of the recording.
+    recording_sid: String,
+    /// How long it is, if Twilio told it.
+    duration_seconds: Nullable<i64>,
+    /// Its words; null until they are written down, and for good when they cannot be or `OPENAI_TRANSCRIBE_MODEL` is not set.
+    transcript: Nullable<String>,
+    /// When it was left.
+    created_at: Timestamp,
+}
+
+impl From<voicemails::Voicemail> for Voicemail {
+    fn from(row: voicemails::Voicemail) -> Self {
+        Self {
+            recording_sid: row.recording_sid,
+            duration_seconds: row.duration_seconds.into(),
+            transcript: row.transcript.into(),
+            created_at: Timestamp(row.created_at),
+        }
+    }
+}
+
+impl Example for Voicemail {
+    fn example() -> Self {
+        Self {
+            recording_sid: "RE00000000000000000000000000000000".to_owned(),
+            duration_seconds: Some(12).into(),
+            transcript: Some("Please call me back about the invoice.".to_owned()).into(),
+            created_at: Timestamp::EXAMPLE,
+        }
+    }
+}
+
+impl Call {
+    /// The entries of these calls, with the messages that were left on them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn entries(db: &Db, calls: Vec<calls::Call>) -> Result<Vec<Self>, DbError> {
+        let sids: Vec<&str> = calls.iter().map(|call| call.call_sid.as_str()).collect();
+        let mut left: HashMap<String, Vec<Voicemail>> = HashMap::new();
+        for voicemail in db.voicemails_of(&sids).await? {
+            left.entry(voicemail.call_sid.clone()).or_default().push(voicemail.into());
+        }
+        Ok(calls
+            .into_iter()
+            .map(|call| {
+                let voicemails = left.remove(&call.call_sid).unwrap_or_default();
+                Self::of(call, voicemails)
+            })
+            .collect())
+    }
+
+    /// Whether it is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended_at.0.is_some()
+    }
+
+    fn of(row: calls::Call, voicemails: Vec<Voicemail>) -> Self {
+        let requests = row.requests.as_deref().and_then(|list| serde_json::from_str(list).ok());
         Self {
             id: row.id,
             user_id: row.user_id,
@@ -144,6 +213,9 @@ impl From<calls::Call> for Call {
             duration_seconds: row.duration_seconds.into(),
             started_at: Timestamp(row.started_at),
             ended_at: row.ended_at.map(Timestamp).into(),
+            summary: row.summary.into(),
+            requests: requests.unwrap_or_default(),
+            voicemails,
             created_at: Timestamp(row.created_at),
         }
     }
@@ -164,6 +236,9 @@ impl Example for Call {
             duration_seconds: Some(42).into(),
             started_at: Timestamp::EXAMPLE,
             ended_at: Some(Timestamp::EXAMPLE).into(),
+            summary: Some("The caller asked about an invoice and wants to be called back.".to_owned()).into(),
+            requests: vec!["Call back about the invoice.".to_owned()],
+            voicemails: vec![Voicemail::example()],
             created_at: Timestamp::EXAMPLE,
         }
     }

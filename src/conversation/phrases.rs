@@ -55,6 +55,8 @@ pub struct Phrases {
     notice_voicemail: String,
     /// The text that tells the owner of a voicemail whose words are not known: `{caller}`, `{seconds}`.
     notice_voicemail_silent: String,
+    /// What stands there for a caller whose number is not known.
+    unknown_caller: String,
     /// How a caller says goodbye, in lower case, as in all lists of what callers say.
     goodbyes: Vec<Phrase>,
     /// What may stand around a goodbye without making it anything else.
@@ -145,8 +147,10 @@ impl Phrases {
             .expect("the placeholders were checked when the sentences were loaded")
     }
 
-    /// The text that tells the owner of a voicemail of `seconds` from `caller`, with its words if there are any.
-    pub fn notice(&self, caller: &str, transcript: Option<&str>, seconds: i64) -> String {
+    /// The text that tells the owner of a voicemail of `seconds` from the number `caller`, if that is known, with
+    /// its words if there are any.
+    pub fn notice(&self, caller: Option<&str>, transcript: Option<&str>, seconds: i64) -> String {
+        let caller = caller.unwrap_or(&self.unknown_caller);
         let seconds = seconds.to_string();
         match transcript.map(str::trim).filter(|words| !words.is_empty()) {
             Some(words) => fill(&self.notice_voicemail, &[("caller", caller), ("transcript", words)]),

@@ -6,19 +6,21 @@ use super::ConversationService;
 use super::call::OnCall;
 use super::reply::After;
 use super::writer::{Expected, Tell, TurnWriter, Written};
-use crate::clock::{Clock, Micros};
+use crate::clock::{Clock, Micros, SECOND};
+use crate::db::calls::FORGOTTEN_AFTER;
 use crate::db::news::News;
-use crate::db::turns::{NewTurn, Turn, TurnClaim};
+use crate::db::turns::{NewClaim, NewTurn, Turn, TurnClaim};
 use crate::db::{Db, DbError};
 use crate::twilio::voices::{self, Language};
+use moka::future::Cache;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
+use tracing::{Instrument, warn};
 
 /// How often a turn that another process answers is looked at, when no news of it come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -27,6 +29,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(20);
 /// News that may wait to be heard; who misses some looks.
 const NEWS: usize = 256;
+
+/// A call is summed up this long after its first turn at the latest, when its end was not reported and it was closed.
+const SUMMED_UP_AFTER: Micros = FORGOTTEN_AFTER + 600 * SECOND;
+/// Calls of which it is remembered that they had turns here; of one that is forgotten the summary only comes later.
+const REMEMBERED: u64 = 100_000;
 
 /// How far a turn is.
 #[derive(Debug, Clone)]
@@ -63,6 +70,10 @@ struct Inner {
     flights: Mutex<HashMap<Key, Flight>>,
     news: broadcast::Sender<i64>,
     tasks: TaskTracker,
+    /// The calls that had turns here and will be summed up; none when calls are not summed up.
+    talks: Option<Cache<String, ()>>,
+    /// Tells the outbox that a job is due.
+    wake: Arc<Notify>,
 }
 
 /// A turn that this process answers.
@@ -73,10 +84,30 @@ struct Flight {
 }
 
 impl Turns {
-    /// No turns yet; answers come from `service`.
-    pub fn new(db: Db, clock: Clock, service: ConversationService) -> Self {
+    /// No turns yet; answers come from `service`. With `sums_up` every call is summed up, by a job that `wake` tells the
+    /// outbox of.
+    pub fn new(db: Db, clock: Clock, service: ConversationService, sums_up: bool, wake: Arc<Notify>) -> Self {
         let (news, _) = broadcast::channel(NEWS);
-        Self(Arc::new(Inner { db, clock, service, flights: Mutex::default(), news, tasks: TaskTracker::new() }))
+        let lifetime = Duration::from_micros(SUMMED_UP_AFTER.unsigned_abs());
+        let talks = sums_up.then(|| Cache::builder().max_capacity(REMEMBERED).time_to_live(lifetime).build());
+        let (flights, tasks) = (Mutex::default(), TaskTracker::new());
+        Self(Arc::new(Inner { db, clock, service, flights, news, tasks, talks, wake }))
+    }
+
+    /// Claims a turn for this process; `None` when it was claimed before. With a call's first turn its summary is put on the
+    /// list of jobs.
+    ///
+    /// # Errors
+    /// [`DbError::NoParent`] when the user was deleted.
+    pub async fn claim(&self, new: NewTurn) -> Result<Option<NewClaim>, DbError> {
+        let Some(talks) = &self.0.talks else { return self.0.db.claim_turn(new, None).await };
+        let call_sid = new.call_sid.clone();
+        let sum_up_at = (!talks.contains_key(&call_sid)).then_some(new.at + SUMMED_UP_AFTER);
+        let claimed = self.0.db.claim_turn(new, sum_up_at).await?;
+        if sum_up_at.is_some() {
+            talks.insert(call_sid, ()).await;
+        }
+        Ok(claimed)
     }
 
     /// Answers a claimed turn in a task of its own: a webhook that is dropped does not stop it.
@@ -132,11 +163,30 @@ impl Turns {
         self.flights().iter().filter(|((call, _), _)| call == call_sid).for_each(|(_, flight)| flight.hung_up.cancel());
     }
 
+    /// The end of a call is written down: if it had turns here, it is summed up now.
+    pub fn call_over(&self, call_sid: &str) {
+        let Some(talks) = self.0.talks.as_ref().filter(|talks| talks.contains_key(call_sid)) else { return };
+        let (turns, talks, call_sid) = (self.clone(), talks.clone(), call_sid.to_owned());
+        self.0.tasks.spawn(async move {
+            // The report of the end and the news of it may both come here.
+            if talks.remove(&call_sid).await.is_none() {
+                return;
+            }
+            match turns.0.db.bring_summary_forward(turns.0.clock.now(), &call_sid).await {
+                Ok(_) => turns.0.wake.notify_one(),
+                Err(error) => warn!(call.sid = call_sid, %error, "The summary of a call has to wait"),
+            }
+        });
+    }
+
     /// Hears what other processes on the same database tell, until `stop`.
     pub async fn hear(&self, stop: CancellationToken) {
         let hear = |news| match news {
             News::Turn(id) => drop(self.0.news.send(id)),
-            News::CallOver(call_sid) => self.hang_up(&call_sid),
+            News::CallOver(call_sid) => {
+                self.hang_up(&call_sid);
+                self.call_over(&call_sid);
+            }
         };
         self.0.db.hear(stop, hear).await;
     }

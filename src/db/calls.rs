@@ -34,8 +34,22 @@ pub struct Call {
     pub started_at: Micros,
     /// When it ended.
     pub ended_at: Option<Micros>,
+    /// What was said, in short, once it was summed up.
+    pub summary: Option<String>,
+    /// What the caller asked for: a JSON list.
+    pub requests: Option<String>,
     /// When the row was made.
     pub created_at: Micros,
+}
+
+macro_rules! call {
+    ($where:literal) => {
+        concat!(
+            "SELECT id, user_id, call_sid, direction, from_number, to_number, status, purpose, answered_by, \
+             duration_seconds, started_at, ended_at, summary, requests, created_at FROM call_logs WHERE ",
+            $where
+        )
+    };
 }
 
 /// What one webhook says of a call.
@@ -80,6 +94,9 @@ pub(super) fn rank(status: &str) -> i64 {
         _ => 2,
     }
 }
+
+/// A call whose end was not reported in this time is closed.
+pub const FORGOTTEN_AFTER: Micros = 4 * 3600 * SECOND;
 
 /// The status of a call whose end was never reported.
 pub const UNKNOWN_END: &str = "unknown-end";
@@ -206,6 +223,14 @@ impl Db {
         })
     }
 
+    /// A user's call by its CallSid; `None` when it is not known, or nobody's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn call(&self, call_sid: &str) -> Result<Option<Call>, DbError> {
+        read!(self, fetch_optional, call!("call_sid = $1 AND user_id IS NOT NULL"), call_sid)
+    }
+
     /// The user's calls, newest first, those before the id `before`.
     ///
     /// # Errors
@@ -214,8 +239,7 @@ impl Db {
         read!(
             self,
             fetch_all,
-            "SELECT id, user_id, call_sid, direction, from_number, to_number, status, purpose, answered_by, \
-             duration_seconds, started_at, ended_at, created_at FROM call_logs WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
+            call!("user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"),
             user_id,
             before,
             limit

@@ -1,5 +1,6 @@
 //! The outbox's rows: work that must happen, even after a crash.
 
+use super::outbound::SEND;
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
 use sqlx::FromRow;
@@ -8,6 +9,10 @@ use sqlx::FromRow;
 pub const REPLY: &str = "reply";
 /// The job that decides about a text and writes a draft; its subject is the row in `sms_logs`.
 pub const DRAFT: &str = "draft";
+/// The job that fetches a voicemail, has its words written down and tells its owner; its subject is the row in `voicemails`.
+pub const VOICEMAIL: &str = "voicemail";
+/// The job that sums a call up; its subject is the row of the call's first turn in `conversation_logs`.
+pub const SUMMARY: &str = "summary";
 
 /// Twilio's error code for a message to somebody who opted out.
 const OPTED_OUT: i64 = 21610;
@@ -25,6 +30,13 @@ pub struct Job {
     pub attempts: i64,
     /// When it was written.
     pub created_at: Micros,
+}
+
+impl Job {
+    /// Whether it is about a row in `sms_logs`.
+    fn is_of_text(&self) -> bool {
+        matches!(self.kind.as_str(), REPLY | DRAFT | SEND)
+    }
 }
 
 /// The claim; `$lock` keeps two workers on PostgreSQL from waiting for the same row.
@@ -64,13 +76,12 @@ impl Db {
         })
     }
 
-    /// Gives a claimed reply job up: it is kept with its reason, and its text shows that the reply failed, unless Twilio has
-    /// reported on it. Twilio's error
-    /// 21610 says that the receiver opted out, which is remembered.
+    /// Gives a claimed job up: it is kept with its reason. The text of one that is about a text shows that the reply failed,
+    /// unless Twilio has reported on it; Twilio's error 21610 says that the receiver opted out, which is remembered.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn give_up_reply(&self, now: Micros, job: &Job, error: String, code: Option<i64>) -> Result<(), DbError> {
+    pub async fn give_up_job(&self, now: Micros, job: &Job, error: String, code: Option<i64>) -> Result<(), DbError> {
         let job = job.clone();
         unit!(self, [job, error], |c| {
             let kept = sqlx::query("UPDATE jobs SET gave_up_at = $3, last_error = $4 WHERE id = $1 AND attempts = $2")
@@ -81,7 +92,10 @@ impl Db {
                 .execute(&mut *c)
                 .await?
                 .rows_affected();
-            if kept > 0 && code == Some(OPTED_OUT) {
+            if kept == 0 || !job.is_of_text() {
+                return Ok(());
+            }
+            if code == Some(OPTED_OUT) {
                 sqlx::query(
                     "INSERT INTO opt_outs (peer_number, own_number, created_at) \
                      SELECT CASE direction WHEN 'outbound' THEN to_number ELSE from_number END, \
@@ -93,15 +107,13 @@ impl Db {
                 .execute(&mut *c)
                 .await?;
             }
-            if kept > 0 {
-                sqlx::query(
-                    "UPDATE sms_logs SET reply_status = 'failed', error_code = $2 WHERE id = $1 AND reply_sid IS NULL",
-                )
-                .bind(job.subject_id)
-                .bind(code)
-                .execute(&mut *c)
-                .await?;
-            }
+            sqlx::query(
+                "UPDATE sms_logs SET reply_status = 'failed', error_code = $2 WHERE id = $1 AND reply_sid IS NULL",
+            )
+            .bind(job.subject_id)
+            .bind(code)
+            .execute(&mut *c)
+            .await?;
             Ok(())
         })
     }

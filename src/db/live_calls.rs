@@ -1,4 +1,4 @@
-//! One call by its CallSid, with all that is known of it: the ones we placed, and any call as it goes on.
+//! Calls that we placed, and the turns of any call as it goes on.
 
 use super::calls::rank;
 use super::{Db, DbError, read, unit};
@@ -35,41 +35,6 @@ pub struct PlacedCall {
     pub answered_by: Option<String>,
 }
 
-/// A call, and what came of it so far.
-#[derive(Debug, Clone, FromRow)]
-pub struct LiveCall {
-    /// The row's id.
-    pub id: i64,
-    /// Whose call it is; nobody's when a stranger was refused.
-    pub user_id: Option<i64>,
-    /// Twilio's id.
-    pub call_sid: String,
-    /// `inbound`, `outbound-api` or `outbound-dial`.
-    pub direction: String,
-    /// As Twilio gave it; may be no number.
-    pub from_number: String,
-    /// As Twilio gave it.
-    pub to_number: String,
-    /// Twilio's call status, or `unknown-end` when its end was never reported.
-    pub status: String,
-    /// Why we called, when we did.
-    pub purpose: Option<String>,
-    /// Who answered, in Twilio's words.
-    pub answered_by: Option<String>,
-    /// Length of a finished call, in seconds.
-    pub duration_seconds: Option<i64>,
-    /// When it was first heard of.
-    pub started_at: Micros,
-    /// When it ended.
-    pub ended_at: Option<Micros>,
-    /// When the row was made.
-    pub created_at: Micros,
-    /// What was said, in a paragraph.
-    pub summary: Option<String>,
-    /// What the caller asked for, a JSON list of texts.
-    pub requests: Option<String>,
-}
-
 /// A turn of a call.
 #[derive(Debug, Clone, FromRow)]
 pub struct LiveTurn {
@@ -82,21 +47,6 @@ pub struct LiveTurn {
     /// What of the answer reached the person, when it was not all.
     pub heard_text: Option<String>,
     /// When it was said.
-    pub created_at: Micros,
-}
-
-/// A message that was left on a call.
-#[derive(Debug, Clone, FromRow)]
-pub struct LiveVoicemail {
-    /// Twilio's id.
-    pub recording_sid: String,
-    /// Where Twilio keeps it.
-    pub recording_url: String,
-    /// Its length.
-    pub duration_seconds: Option<i64>,
-    /// Its words, when they were written down.
-    pub transcript: Option<String>,
-    /// When it was first heard of.
     pub created_at: Micros,
 }
 
@@ -150,17 +100,6 @@ impl Db {
         })
     }
 
-    /// A call of the log.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn live_call(&self, call_sid: &str) -> Result<Option<LiveCall>, DbError> {
-        let text = "SELECT id, user_id, call_sid, direction, from_number, to_number, status, purpose, answered_by, \
-                    duration_seconds, started_at, ended_at, created_at, summary, requests \
-                    FROM call_logs WHERE call_sid = $1";
-        read!(self, fetch_optional, text, call_sid)
-    }
-
     /// The turns of a call so far.
     ///
     /// # Errors
@@ -168,16 +107,6 @@ impl Db {
     pub async fn turns_of(&self, call_sid: &str) -> Result<Vec<LiveTurn>, DbError> {
         let text = "SELECT turn, input_text, gpt_response, heard_text, created_at FROM conversation_logs \
                     WHERE call_sid = $1 AND turn IS NOT NULL ORDER BY turn";
-        read!(self, fetch_all, text, call_sid)
-    }
-
-    /// The messages that were left on a call.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn voicemails_of(&self, call_sid: &str) -> Result<Vec<LiveVoicemail>, DbError> {
-        let text = "SELECT recording_sid, recording_url, duration_seconds, transcript, created_at FROM voicemails \
-                    WHERE call_sid = $1 ORDER BY id";
         read!(self, fetch_all, text, call_sid)
     }
 }

@@ -204,7 +204,7 @@ impl Db {
         read!(self, fetch_optional, "SELECT * FROM sms_logs WHERE message_sid = $1", sid)
     }
 
-    /// Erases the texts and calls from before `before` that are nobody's: of strangers who were refused, and what was
+    /// Erases the texts, calls and voicemails from before `before` that are nobody's: of strangers who were refused, and what was
     /// reported after their user was deleted.
     ///
     /// # Errors
@@ -214,6 +214,7 @@ impl Db {
             for text in [
                 "DELETE FROM sms_logs WHERE user_id IS NULL AND created_at < $1",
                 "DELETE FROM call_logs WHERE user_id IS NULL AND created_at < $1",
+                "DELETE FROM voicemails WHERE user_id IS NULL AND created_at < $1",
             ] {
                 sqlx::query(text).bind(before).execute(&mut *c).await?;
             }

@@ -17,9 +17,11 @@ pub mod preferences;
 mod reader;
 pub mod replies;
 pub mod reply_reports;
+pub mod summaries;
 pub mod turns;
 pub mod users;
 pub mod voice_answers;
+pub mod voicemails;
 mod writer;
 
 pub use error::DbError;

@@ -4,6 +4,7 @@
 
 use super::conversations::Answer;
 use super::news::{News, tell};
+use super::summaries::queue_summary;
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 use sqlx::FromRow;
@@ -182,14 +183,15 @@ struct TurnRow {
 }
 
 impl Db {
-    /// Claims `(CallSid, turn)` for this process; `None` when the turn was claimed before.
+    /// Claims `(CallSid, turn)` for this process; `None` when the turn was claimed before. If it is the call's first turn, the
+    /// call will be summed up at `sum_up_at`.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn claim_turn(&self, new: NewTurn) -> Result<Option<NewClaim>, DbError> {
+    pub async fn claim_turn(&self, new: NewTurn, sum_up_at: Option<Micros>) -> Result<Option<NewClaim>, DbError> {
         let text = self.text(claim!(sqlite_now), claim!(postgres_now));
         unit!(self, [new], |c| {
-            Ok(sqlx::query_as(text)
+            let claimed: Option<NewClaim> = sqlx::query_as(text)
                 .bind(new.user_id)
                 .bind(&new.peer)
                 .bind(&new.call_sid)
@@ -198,7 +200,11 @@ impl Db {
                 .bind(new.at)
                 .bind(LEASE)
                 .fetch_optional(&mut *c)
-                .await?)
+                .await?;
+            if let (Some(claimed), Some(sum_up_at)) = (&claimed, sum_up_at) {
+                queue_summary!(c, &new.call_sid, claimed.claim.id, sum_up_at, new.at);
+            }
+            Ok(claimed)
         })
     }
 

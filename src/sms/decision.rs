@@ -99,19 +99,19 @@ fn described(text: &str, media: usize) -> String {
     }
 }
 
-/// The reply in the length that one message takes, cut after a sentence if it can be.
-fn shortened(reply: String) -> String {
+/// A text in the length that one message takes, cut after a sentence if it can be.
+pub fn shortened(text: String) -> String {
     let mut units = 0;
-    let fits = reply.char_indices().find_map(|(at, c)| {
+    let fits = text.char_indices().find_map(|(at, c)| {
         units += c.len_utf16();
         // Room for the ellipsis.
         (units > MESSAGE_UNITS - 1).then_some(at)
     });
     match fits {
-        Some(at) if reply.encode_utf16().count() > MESSAGE_UNITS => {
-            format!("{}…", reply[..cut_at(&reply[..at])].trim_end())
+        Some(at) if text.encode_utf16().count() > MESSAGE_UNITS => {
+            format!("{}…", text[..cut_at(&text[..at])].trim_end())
         }
-        _ => reply,
+        _ => text,
     }
 }
 

@@ -117,7 +117,10 @@ async fn leave_message(app: &App, call: &CallRequest) -> std::result::Result<Str
     // Nobody answers the machine's greeting.
     app.turns.hang_up(&step.call_sid);
     let opening = opening.filter(|opening| matches!(opening.ending, Some(Ending::Whole(_))));
-    let call = call.in_language(opening.as_ref().and_then(|opening| opening.language).map(|language| language.tag));
+    let call = match &opening {
+        Some(opening) => call.speaking(opening.language),
+        None => call,
+    };
     let (how, phrases) = manner(app, call.person());
     let (words, told) = match (opening, &call.purpose) {
         (Some(opening), _) if !opening.sentences.is_empty() => (says(&opening.sentences), Told::All),

@@ -1,26 +1,48 @@
-//! Reports on calls and replies. Their order and repetition do not matter, and an id we do not know is taken too: Twilio only
+//! Reports on calls, recordings and replies. Their order and repetition do not matter, and an id we do not know is taken too: Twilio only
 //! wants to hear that the report arrived.
 
 use super::Signed;
-use super::requests::{CallProgress, MessageProgress};
+use super::requests::{CallProgress, MessageProgress, Recording, RecordingReport};
 use crate::app::App;
 use crate::db::DbError;
+use crate::db::voicemails::NewVoicemail;
 use poem::http::{StatusCode, header};
 use poem::web::Data;
 use poem::{Error, Response, Result, handler};
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 /// `POST /twilio/voice/status`
 #[handler]
 pub async fn call(Signed(progress): Signed<CallProgress>, app: Data<&Arc<App>>) -> Result<StatusCode> {
     let event = progress.event(app.clock.now());
     debug!(call.sid = event.call_sid, call.status = event.status, "A call is {}", event.status);
-    if event.is_over() {
-        app.turns.hang_up(&event.call_sid);
+    let over = event.is_over().then(|| event.call_sid.clone());
+    if let Some(call_sid) = &over {
+        app.turns.hang_up(call_sid);
     }
     before_twilio_gives_up(app.db.record_call(None, event)).await.map_err(out_of_reach)?;
+    if let Some(call_sid) = &over {
+        app.turns.call_over(call_sid);
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /twilio/voice/recording`
+#[handler]
+pub async fn recording(Signed(report): Signed<RecordingReport>, app: Data<&Arc<App>>) -> Result<StatusCode> {
+    let RecordingReport { call_sid, recording } = report;
+    let Some(Recording { sid, url, duration_seconds }) = recording else {
+        info!(call.sid = call_sid, "A caller left no message");
+        return Ok(StatusCode::NO_CONTENT);
+    };
+    info!(call.sid = call_sid, recording.sid = sid, duration_seconds, "A caller left a message");
+    let at = app.clock.now();
+    let new = NewVoicemail { call_sid, recording_sid: sid, recording_url: url, duration_seconds, at };
+    if before_twilio_gives_up(app.db.keep_voicemail(new)).await.map_err(out_of_reach)? {
+        app.outbox.wake();
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

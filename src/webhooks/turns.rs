@@ -95,7 +95,7 @@ async fn claim_and_start(
 ) -> Result<Option<String>, Trouble> {
     // The call's row and the turn's are written in one go; only a claim that is new may ask the model.
     let (recorded, claimed) =
-        tokio::join!(app.db.record_call(Some(call.person().user_id), event), app.db.claim_turn(new.clone()));
+        tokio::join!(app.db.record_call(Some(call.person().user_id), event), app.turns.claim(new.clone()));
     let claimed = claimed?;
     if let Err(cause) = recorded {
         warn!(call.sid = step.call_sid, error = %cause, "The log of a call could not be brought up to date");

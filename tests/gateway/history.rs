@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const CONVERSATION: &str = "id user_id channel call_sid turn input_text gpt_response heard_text input_tokens output_tokens \
      processing_time_ms model_used created_at";
 const CALL: &str = "id user_id call_sid direction from_number to_number status purpose answered_by duration_seconds started_at ended_at \
-     created_at";
+     summary requests voicemails created_at";
 const SMS: &str = "id user_id message_sid channel direction from_number to_number incoming_text media decision \
      reply_text reply_status error_code created_at";
 const LISTS: [&str; 3] = ["conversations", "calls", "sms"];
@@ -52,7 +52,8 @@ on_both_databases! {
         let rung = app.get(&format!("/history/{user}/calls")).await;
         assert_fields(&rung[0], CALL);
         assert_values(&rung[0], json!({ "user_id": user, "call_sid": "CA1", "direction": "inbound",
-            "from_number": CALLER, "to_number": OURS, "duration_seconds": null, "ended_at": null }));
+            "from_number": CALLER, "to_number": OURS, "duration_seconds": null, "ended_at": null, "summary": null,
+            "requests": [], "voicemails": [] }));
         app.clock.advance(5);
         app.llm.says("Paris, of course.");
         call.talks(1, "What is the capital of France?").await;

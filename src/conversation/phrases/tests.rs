@@ -95,14 +95,15 @@ fn wishes_are_told_from_other_requests() {
 fn the_owner_reads_a_voicemail_as_it_was_said() {
     let book = PhraseBook::load(None).unwrap();
     let english = &book.by_language["en"];
-    let notice = english.notice("+14155550123", Some(" Use {caller} and {seconds}. "), 7);
+    let notice = english.notice(Some("+14155550123"), Some(" Use {caller} and {seconds}. "), 7);
     assert_eq!(notice, "Voicemail from +14155550123: Use {caller} and {seconds}.");
     for nothing in [None, Some(""), Some(" ")] {
-        let notice = english.notice("+14155550123", nothing, 7);
+        let notice = english.notice(Some("+14155550123"), nothing, 7);
         assert_eq!(notice, "+14155550123 left a voicemail of 7 seconds.");
     }
+    assert_eq!(english.notice(None, None, 7), "unknown caller left a voicemail of 7 seconds.");
     for (language, phrases) in &book.by_language {
-        for notice in [phrases.notice("C4", Some("T5"), 6), phrases.notice("C4", None, 6)] {
+        for notice in [phrases.notice(Some("C4"), Some("T5"), 6), phrases.notice(Some("C4"), None, 6)] {
             assert!(notice.contains("C4") && notice.contains(['5', '6']), "{language}: {notice}");
             assert!(!notice.contains(['{', '}']), "{language}: {notice}");
         }

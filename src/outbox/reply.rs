@@ -2,8 +2,7 @@
 //! decides, and whoever deletes it owns the answer. The webhook that brought the text holds it first, and answers in time
 //! if it can; what it cannot do in time goes on here and is sent through Twilio's REST API.
 
-use super::decision::{SmsService, Text};
-use super::waiting::Waiting;
+use super::claim::{Claims, Setback};
 use crate::clock::{Clock, Micros, SECOND, to_utc};
 use crate::conversation::party::{Directory, Person};
 use crate::conversation::service::AnswerError;
@@ -12,22 +11,17 @@ use crate::db::jobs::{Job, REPLY};
 use crate::db::messages::{Message, TextDecision, reply_status};
 use crate::db::replies::Sent;
 use crate::db::{Db, DbError};
+use crate::sms::decision::{SmsService, Text};
+use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
-use crate::twilio::rest::{Outgoing, Rest, RestError};
+use crate::twilio::rest::{Outgoing, Rest};
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::{info, warn};
 
-/// How long a claim holds without being renewed; after that another worker takes the job up.
-pub const LEASE: Micros = 25 * SECOND;
-/// How often the holder renews its claim.
-const RENEWAL: Duration = Duration::from_secs(8);
-/// The longest time between two tries.
-const LONGEST_PAUSE: Micros = 600 * SECOND;
 /// How much our clock may be ahead of Twilio's.
 const CLOCKS_DIFFER: Micros = 60 * SECOND;
 /// A reply that could not be sent in this time is given up.
-const GIVE_UP_AFTER: Micros = 24 * 3600 * SECOND;
+pub(super) const GIVE_UP_AFTER: Micros = 24 * 3600 * SECOND;
 
 /// Brings replies to their senders. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +30,8 @@ pub struct Replier {
     pub db: Db,
     /// The time.
     pub clock: Clock,
+    /// How jobs are held.
+    pub claims: Claims,
     /// Who decides.
     pub sms: SmsService,
     /// Whose texts they are.
@@ -64,25 +60,10 @@ pub struct Due {
     pub media: usize,
 }
 
-/// Why a reply is not out yet, and what to do about it.
-#[derive(Debug)]
-enum Setback {
-    /// Try again, not before this time if one is given.
-    Later(String, Option<Duration>),
-    /// No use trying again; with Twilio's error code.
-    Final(String, Option<i64>),
-}
-
-impl From<DbError> for Setback {
-    fn from(error: DbError) -> Self {
-        Self::Later(error.to_string(), None)
-    }
-}
-
 impl Replier {
     /// Answers a text that a webhook just brought, handing the reply to the webhook if it still waits.
     pub async fn answer(&self, due: Due, waiting: Waiting) {
-        let decided = self.held(&due.job, self.decide(&due)).await;
+        let decided = self.claims.held(&due.job, self.decide(&due)).await;
         let setback = match decided {
             Ok(decision) if waiting.take() => {
                 let reply = decision.reply_text.clone();
@@ -96,24 +77,17 @@ impl Replier {
                     }
                 }
             }
-            Ok(decision) => match self.held(&due.job, self.send_decided(&due, decision)).await {
+            Ok(decision) => match self.claims.held(&due.job, self.send_decided(&due, decision)).await {
                 Ok(()) => return,
                 Err(setback) => setback,
             },
             Err(setback) => setback,
         };
-        self.put_off(&due.job, setback).await;
+        self.claims.put_off(&due.job, GIVE_UP_AFTER, setback).await;
     }
 
     /// Goes on with a reply from where its row says it is.
-    pub async fn resume(&self, job: Job) {
-        let outcome = self.held(&job, self.go_on(&job)).await;
-        if let Err(setback) = outcome {
-            self.put_off(&job, setback).await;
-        }
-    }
-
-    async fn go_on(&self, job: &Job) -> Result<(), Setback> {
+    pub(super) async fn go_on(&self, job: &Job) -> Result<(), Setback> {
         let Some(message) = self.db.message(job.subject_id).await? else {
             return Ok(self.db.drop_job(job).await?);
         };
@@ -166,7 +140,7 @@ impl Replier {
             except: Except::Text(due.job.subject_id),
         };
         let decided = self.sms.decide(text).await.map_err(|error| match error {
-            AnswerError::Llm(error) => Setback::Later(error.to_string(), error.retry_after()),
+            AnswerError::Llm(error) => Setback::from(error),
             AnswerError::Db(error) => error.into(),
         })?;
         let (text_ms, message_id) = (decided.elapsed_ms.round(), due.job.subject_id);
@@ -194,7 +168,7 @@ impl Replier {
         let since = started - CLOCKS_DIFFER;
         // Twilio's filter knows days only.
         let day = to_utc(since).date().to_string();
-        let found = rest.find_sent(&self.outgoing(due, reply), &day).await.map_err(setback)?;
+        let found = rest.find_sent(&self.outgoing(due, reply), &day).await?;
         for sent in found {
             let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since));
             if is_ours && !self.db.is_reply_to_another(&sent.sid, due.job.subject_id).await? {
@@ -213,7 +187,7 @@ impl Replier {
         if !self.db.progress_message(self.clock.now(), &due.job, None, reply_status::SENDING).await? {
             return Ok(());
         }
-        let sent = rest.send_message(&self.outgoing(due, reply)).await.map_err(setback)?;
+        let sent = rest.send_message(&self.outgoing(due, reply)).await?;
         self.sent(due, sent.sid, &sent.status).await
     }
 
@@ -233,82 +207,10 @@ impl Replier {
         let missing = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are needed to send a reply late";
         self.rest.as_ref().ok_or_else(|| Setback::Final(missing.to_owned(), None))
     }
-
-    /// Works while renewing the claim.
-    async fn held<T>(&self, job: &Job, work: impl Future<Output = Result<T, Setback>>) -> Result<T, Setback> {
-        let renew = async {
-            loop {
-                tokio::time::sleep(RENEWAL).await;
-                self.db.move_job(job, self.clock.now() + LEASE, None).await.ok();
-            }
-        };
-        tokio::select! {
-            outcome = work => outcome,
-            () = renew => Err(Setback::Later("the claim ended".to_owned(), None)),
-        }
-    }
-
-    async fn put_off(&self, job: &Job, setback: Setback) {
-        let now = self.clock.now();
-        let (subject, attempts) = (job.subject_id, job.attempts);
-        let outcome = match setback {
-            Setback::Later(reason, after) if now - job.created_at < GIVE_UP_AFTER => {
-                warn!(message.id = subject, attempts, reason, "The reply to text {subject} has to wait");
-                self.db.move_job(job, now + backoff(attempts, after), Some(reason)).await.map(drop)
-            }
-            Setback::Later(reason, _) => {
-                warn!(message.id = subject, attempts, reason, "The reply to text {subject} is given up after a day");
-                self.db.give_up_reply(now, job, reason, None).await
-            }
-            Setback::Final(reason, code) => {
-                warn!(message.id = subject, attempts, reason, "The reply to text {subject} is given up");
-                self.db.give_up_reply(now, job, reason, code).await
-            }
-        };
-        if let Err(error) = outcome {
-            // The claim runs out and the job is taken up again.
-            warn!(message.id = subject, %error, "Could not put off the reply to text {subject}");
-        }
-    }
-}
-
-fn setback(error: RestError) -> Setback {
-    let reason = error.to_string();
-    match error {
-        RestError::Refused { code, .. } => Setback::Final(reason, code),
-        RestError::Unusable(_) => Setback::Final(reason, None),
-        RestError::NotTaken { retry_after, .. } => Setback::Later(reason, retry_after),
-        RestError::Credentials(_) => Setback::Later(reason, Some(Duration::from_secs(60))),
-        RestError::Unreachable(_) | RestError::Unknown(_) => Setback::Later(reason, None),
-    }
-}
-
-/// The wait before the next try: two seconds, doubled each time up to ten minutes, a little more at random so that what
-/// failed together is not tried together; at least `after`.
-fn backoff(attempts: i64, after: Option<Duration>) -> Micros {
-    let doubled = (2 * SECOND) << (attempts - 1).clamp(0, 9);
-    let base = doubled.min(LONGEST_PAUSE).max(after.map_or(0, crate::clock::micros).min(LONGEST_PAUSE));
-    // Without randomness they are tried together, which is no fault.
-    let random = getrandom::u32().unwrap_or(0) >> 16;
-    base + base / 4 * Micros::from(random) / Micros::from(u16::MAX)
 }
 
 /// Whether Twilio's time (RFC 2822, whole seconds) is not before `since`.
 fn is_after(at: &str, since: Micros) -> bool {
     time::OffsetDateTime::parse(at, &time::format_description::well_known::Rfc2822)
         .map_or(true, |at| at.unix_timestamp() >= since / SECOND)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tries_come_after_seconds_first_and_minutes_at_last() {
-        for (attempts, low, high) in [(1, 2, 3), (2, 4, 5), (5, 32, 40), (20, 600, 750)] {
-            let wait = backoff(attempts, None) / SECOND;
-            assert!((low..=high).contains(&wait), "{attempts}: {wait}");
-        }
-        assert!(backoff(1, Some(Duration::from_secs(30))) >= 30 * SECOND);
-    }
 }

@@ -1,0 +1,158 @@
+//! How a claimed job is worked on, whatever it does: its claim is renewed while the work goes on; work that fails is put off,
+//! longer each time, and given up in the end.
+
+use crate::clock::{Clock, Micros, SECOND};
+use crate::db::jobs::Job;
+use crate::db::{Db, DbError};
+use crate::llm::LlmError;
+use crate::twilio::rest::RestError;
+use std::time::Duration;
+use tracing::warn;
+
+/// How long a claim holds without being renewed; after that another worker takes the job up.
+pub const LEASE: Micros = 25 * SECOND;
+/// How often the holder renews its claim.
+const RENEWAL: Duration = Duration::from_secs(8);
+/// The longest time between two tries.
+const LONGEST_PAUSE: Micros = 600 * SECOND;
+
+/// Why a job is not done yet, and what to do about it.
+#[derive(Debug)]
+pub enum Setback {
+    /// Try again, not before this time if one is given.
+    Later(String, Option<Duration>),
+    /// No use trying again; with Twilio's error code.
+    Final(String, Option<i64>),
+}
+
+impl From<DbError> for Setback {
+    fn from(error: DbError) -> Self {
+        Self::Later(error.to_string(), None)
+    }
+}
+
+impl From<LlmError> for Setback {
+    fn from(error: LlmError) -> Self {
+        Self::Later(error.to_string(), error.retry_after())
+    }
+}
+
+impl From<RestError> for Setback {
+    fn from(error: RestError) -> Self {
+        let reason = error.to_string();
+        match error {
+            RestError::Refused { code, .. } => Self::Final(reason, code),
+            RestError::Unusable(_) => Self::Final(reason, None),
+            RestError::NotTaken { retry_after, .. } => Self::Later(reason, retry_after),
+            RestError::Credentials(_) => Self::Later(reason, Some(Duration::from_secs(60))),
+            RestError::Unreachable(_) | RestError::Unknown(_) => Self::Later(reason, None),
+        }
+    }
+}
+
+/// Holds claims on jobs. Cheap to clone.
+#[derive(Clone)]
+pub struct Claims {
+    db: Db,
+    clock: Clock,
+}
+
+impl Claims {
+    /// Claims on the jobs in `db`.
+    pub fn new(db: Db, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+
+    /// Works on a job; what fails is put off, and given up `patience` after the job was written.
+    pub async fn work(&self, job: &Job, patience: Micros, work: impl Future<Output = Result<(), Setback>>) {
+        if let Err(setback) = self.held(job, work).await {
+            self.put_off(job, patience, setback).await;
+        }
+    }
+
+    /// Works while renewing the claim.
+    pub async fn held<T>(&self, job: &Job, work: impl Future<Output = Result<T, Setback>>) -> Result<T, Setback> {
+        let renew = async {
+            loop {
+                tokio::time::sleep(RENEWAL).await;
+                self.db.move_job(job, self.clock.now() + LEASE, None).await.ok();
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            () = renew => Err(Setback::Later("the claim ended".to_owned(), None)),
+        }
+    }
+
+    /// Leaves a job for later, or gives it up: for good reason, or `patience` after it was written.
+    pub async fn put_off(&self, job: &Job, patience: Micros, setback: Setback) {
+        let now = self.clock.now();
+        let (kind, subject, attempts) = (job.kind.as_str(), job.subject_id, job.attempts);
+        let outcome = match setback {
+            Setback::Later(reason, after) if now - job.created_at < patience => {
+                warn!(
+                    job.id = job.id,
+                    job.kind = kind,
+                    subject,
+                    attempts,
+                    reason,
+                    "The {kind} job {} has to wait",
+                    job.id
+                );
+                self.db.move_job(job, now + backoff(attempts, after), Some(reason)).await.map(drop)
+            }
+            Setback::Later(reason, _) => {
+                warn!(
+                    job.id = job.id,
+                    job.kind = kind,
+                    subject,
+                    attempts,
+                    reason,
+                    "The {kind} job {} is given up",
+                    job.id
+                );
+                self.db.give_up_job(now, job, reason, None).await
+            }
+            Setback::Final(reason, code) => {
+                warn!(
+                    job.id = job.id,
+                    job.kind = kind,
+                    subject,
+                    attempts,
+                    reason,
+                    "The {kind} job {} is given up",
+                    job.id
+                );
+                self.db.give_up_job(now, job, reason, code).await
+            }
+        };
+        if let Err(error) = outcome {
+            // The claim runs out and the job is taken up again.
+            warn!(job.id = job.id, job.kind = kind, %error, "Could not put off the {kind} job {}", job.id);
+        }
+    }
+}
+
+/// The wait before the next try: two seconds, doubled each time up to ten minutes, a little more at random so that what
+/// failed together is not tried together; at least `after`.
+fn backoff(attempts: i64, after: Option<Duration>) -> Micros {
+    let doubled = (2 * SECOND) << (attempts - 1).clamp(0, 9);
+    let base = doubled.min(LONGEST_PAUSE).max(after.map_or(0, crate::clock::micros).min(LONGEST_PAUSE));
+    // Without randomness they are tried together, which is no fault.
+    let random = getrandom::u32().unwrap_or(0) >> 16;
+    base + base / 4 * Micros::from(random) / Micros::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_come_after_seconds_first_and_minutes_at_last() {
+        for (attempts, low, high) in [(1, 2, 3), (2, 4, 5), (5, 32, 40), (20, 600, 750)] {
+            let wait = backoff(attempts, None) / SECOND;
+            assert!((low..=high).contains(&wait), "{attempts}: {wait}");
+        }
+        assert!(backoff(1, Some(Duration::from_secs(30))) >= 30 * SECOND);
+    }
+}
