@@ -1,7 +1,7 @@
 //! What handlers can reach, put together once at the start.
 
 use crate::clock::Clock;
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, SpeechSource};
 use crate::conversation::ConversationService;
 use crate::conversation::party::Directory;
 use crate::conversation::phrases::{PhraseBook, PhrasesError};
@@ -11,9 +11,10 @@ use crate::llm::{Llm, SetupError};
 use crate::outbox::Outbox;
 use crate::sms::SmsService;
 use crate::sms::reply::Replier;
+use crate::synthesis::Synthesiser;
 use crate::telemetry::Throttle;
-use crate::twilio::rest::Rest;
 use crate::token::Sealer;
+use crate::twilio::rest::Rest;
 use crate::twilio::signature::Verifier;
 use crate::twilio::twiml::{Documents, DocumentsError};
 use secrecy::ExposeSecret;
@@ -49,6 +50,8 @@ pub struct App {
     pub tokens: Sealer,
     /// The spoken turns being answered.
     pub turns: Turns,
+    /// Has words spoken by the model's voices; `None` when Twilio reads them aloud.
+    pub synthesiser: Option<Synthesiser>,
     /// Refused webhooks are logged now and then.
     pub refusals: Throttle,
     /// When it started.
@@ -107,6 +110,8 @@ impl App {
         let conversation =
             ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, &config.voice.tools, timeout);
         let turns = Turns::new(db.clone(), clock.clone(), conversation.clone());
+        let speaks = config.voice.speech == SpeechSource::OpenAi && llm.can_speak();
+        let synthesiser = speaks.then(|| Synthesiser::new(llm.clone()));
         let sms = SmsService::new(db.clone(), llm, clock.clone(), conversation.role(), timeout);
         let replier = Replier {
             db: db.clone(),
@@ -133,6 +138,7 @@ impl App {
             verifier,
             tokens,
             turns,
+            synthesiser,
             refusals: Throttle::new(REFUSALS_TOLD_EVERY),
             started,
         }))

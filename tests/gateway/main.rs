@@ -20,6 +20,7 @@ mod schema;
 mod server;
 mod service;
 mod signatures;
+mod spoken_by_openai;
 mod support;
 mod templates;
 mod texts;
