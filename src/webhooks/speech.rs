@@ -100,14 +100,14 @@ pub(super) fn sentences_of(answer: &str, language: &Language) -> Vec<String> {
     sentences
 }
 
-/// `GET /speech/{token}`
+/// `GET /speech/{token}`: the sound; 404 for a token that is forged or too old, or whose words are gone; 503 when they cannot
+/// be spoken in time.
 #[handler]
 pub async fn sound(
     Path(token): Path<String>,
     known: Option<TypedHeader<IfNoneMatch>>,
     app: Data<&Arc<App>>,
 ) -> Result<Response> {
-    let unavailable = || Error::from_status(StatusCode::SERVICE_UNAVAILABLE);
     let synthesiser = app.synthesiser.as_ref().ok_or(NotFoundError)?;
     let content = app.tokens.open(PURPOSE, &token, app.clock.now()).ok_or(NotFoundError)?;
     let (voice, spoken) = Spoken::parse(&content).ok_or(NotFoundError)?;
@@ -126,6 +126,10 @@ pub async fn sound(
         return Ok(answer.status(StatusCode::NOT_MODIFIED).finish());
     }
     Ok(answer.header(header::CONTENT_TYPE, sound.content_type).body(sound.bytes))
+}
+
+fn unavailable() -> Error {
+    Error::from_response(Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).finish())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Callers who want a person: connected to the one number that is configured for them, or, when nobody takes the call, back
-//! to the assistant or to a voicemail. What is answered here depends on the request alone, so a redelivery hears the same.
+//! to the assistant or to a voicemail. What is answered here depends on the request alone, so a redelivery hears the same words.
 
 use super::requests::{CallRequest, DialEnd, Heard, Recorded, SpeechTurn};
 use super::voice::{Trouble, manner, on_call, refusal};
