@@ -3,11 +3,11 @@
 use crate::api;
 use crate::app::App;
 use crate::config::CorsOrigins;
-use crate::webhooks::{machine, sms, status, voice};
+use crate::webhooks::{machine, sms, speech, status, voice};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use poem::middleware::{CatchPanic, Cors};
-use poem::{Endpoint, EndpointExt, Error, Request, Response, Result, Route, post};
+use poem::{Endpoint, EndpointExt, Error, Request, Response, Result, Route, get, post};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +28,7 @@ fn urls(app: &Arc<App>) -> Route {
         .at("/twilio/voice/turns/:n/recorded", post(voice::recorded))
         .at("/twilio/sms", post(sms::incoming))
         .at("/twilio/sms/status", post(status::message))
+        .at("/speech/:token", get(speech::sound))
         .nest_no_strip("/", api::routes(app))
 }
 

@@ -141,6 +141,40 @@ impl Phrases {
         consists_of(utterance, &self.voicemail_wishes, &self.pleas)
     }
 
+    /// The name of a sentence that is spoken: `greeting`, or `one_moment.2` of several.
+    pub fn name_of(&self, sentence: &str) -> Option<String> {
+        self.spoken().find(|(_, spoken)| *spoken == sentence).map(|(name, _)| name)
+    }
+
+    /// The sentence of a name that [`Phrases::name_of`] gave.
+    pub fn named(&self, name: &str) -> Option<&str> {
+        self.spoken().find(|(known, _)| known == name).map(|(_, sentence)| sentence)
+    }
+
+    /// The sentences that are spoken, and their names.
+    fn spoken(&self) -> impl Iterator<Item = (String, &str)> {
+        let single = [
+            ("greeting", &self.greeting),
+            ("did_not_hear", &self.did_not_hear),
+            ("apology", &self.apology),
+            ("unavailable", &self.unavailable),
+            ("goodbye", &self.goodbye),
+            ("refused", &self.refused),
+            ("transferring", &self.transferring),
+            ("transfer_failed", &self.transfer_failed),
+            ("no_transfer", &self.no_transfer),
+            ("transfer_over", &self.transfer_over),
+            ("voicemail", &self.voicemail),
+            ("voicemail_thanks", &self.voicemail_thanks),
+            ("voicemail_empty", &self.voicemail_empty),
+            ("nothing_to_repeat", &self.nothing_to_repeat),
+            ("time_over", &self.time_over),
+        ];
+        let single = single.into_iter().map(|(name, sentence)| (name.to_owned(), sentence.as_str()));
+        let several = self.one_moment.iter().enumerate();
+        single.chain(several.map(|(n, sentence)| (format!("one_moment.{n}"), sentence.as_str())))
+    }
+
     /// What an answering machine is told of the `purpose` of a call.
     pub fn machine_message(&self, purpose: &str) -> String {
         fill(&self.machine_message, &[("purpose", purpose)])

@@ -6,10 +6,12 @@ mod origin;
 mod requests;
 mod signed;
 pub mod sms;
+pub mod speech;
 pub mod status;
 mod transfer;
 mod turns;
 pub mod voice;
+mod voicing;
 
 use crate::app::App;
 pub use origin::called_url;

@@ -2,6 +2,7 @@
 //! whatever the model or the database does.
 
 use super::requests::{CallRequest, DialEnd, Recorded, SpeechTurn};
+use super::voicing::phrase;
 use super::{Signed, Twiml, link, transfer, turns};
 use crate::app::App;
 use crate::conversation::call::OnCall;
@@ -149,7 +150,7 @@ async fn greet(app: &Arc<App>, call: &CallRequest) -> Result<String, Trouble> {
     info!(call.sid = call.call_sid, user.id = person.user_id, "Answered a call");
     let (how, phrases) = manner(app, person);
     let action = link(app, "/twilio/voice/turns/1");
-    Ok(say_and_gather(&app.documents.incoming, how, std::slice::from_ref(&phrases.greeting), &action))
+    Ok(say_and_gather(&app.documents.incoming, how, &phrase(app, person, &phrases.greeting), &action))
 }
 
 /// Who is on the telephone; `None` when it is nobody's call and strangers are refused.

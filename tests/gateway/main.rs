@@ -21,6 +21,7 @@ mod schema;
 mod server;
 mod service;
 mod signatures;
+mod spoken_by_openai;
 mod summaries;
 mod support;
 mod templates;

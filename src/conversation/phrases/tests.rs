@@ -131,3 +131,28 @@ fn sentences_that_cannot_be_said_are_refused() {
         assert!(refused.contains(reason), "{to}: {refused}");
     }
 }
+
+#[test]
+fn every_sentence_that_is_spoken_has_a_name_of_its_own() {
+    const UNSPOKEN: [&str; 8] = [
+        "text_refused",
+        "notice_voicemail",
+        "notice_voicemail_silent",
+        "goodbyes",
+        "courtesies",
+        "human_wishes",
+        "voicemail_wishes",
+        "pleas",
+    ];
+    for (language, source) in BUILT_IN {
+        let phrases = parse(source).unwrap();
+        let spoken = texts(source).into_iter().filter(|(name, _)| !UNSPOKEN.contains(&name.as_str()));
+        for text in spoken.flat_map(|(_, texts)| texts) {
+            let name = phrases.name_of(&text).unwrap_or_else(|| panic!("{language}: {text} has no name"));
+            assert!(name.bytes().all(|byte| byte.is_ascii_graphic()), "{name}");
+            assert_eq!(phrases.named(&name), Some(text.as_str()), "{language}");
+        }
+        assert_eq!((phrases.named("goodbyes"), phrases.named("one_moment.99")), (None, None));
+        assert_eq!(phrases.name_of("Something else."), None);
+    }
+}
