@@ -106,13 +106,8 @@ on_both_databases! {
     async fn the_opening_is_told_part_by_part_and_redeliveries_hear_the_same(database) {
         let app = start_with(&database, &[("VOICE_REPLY_BUDGET", "0.1")]).await;
         let placed = placed(&app).await;
-        let gate = app.llm.says(OPENING).waits();
-        let opened = async {
-            app.llm.wait_for_requests(1).await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            gate.open();
-        };
-        let (phone, ()) = tokio::join!(app.answers(&placed), opened);
+        app.llm.says(OPENING).delay(Duration::from_millis(300));
+        let phone = app.answers(&placed).await;
         let heard = phone.hears();
         assert!(heard.len() >= 2 && heard.last().unwrap() == OPENING, "a filler, then the opening: {heard:?}");
         assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
@@ -332,9 +327,10 @@ on_both_databases! {
         let user = app.user("ann", CALLER).await;
         let gate = app.twilio.waits();
         let order = order(user);
-        let hurried = tokio::time::timeout(Duration::from_millis(500), place_with(&app, "one", &order));
-        assert!(hurried.await.is_err());
-        app.twilio.wait_for_posts(1).await;
+        tokio::select! {
+            answer = place_with(&app, "one", &order) => panic!("Twilio has not answered yet: {answer:?}"),
+            () = app.twilio.wait_for_posts(1) => {}
+        }
         gate.open();
         app.until(&format!("/history/{user}/calls"), |calls| calls[0]["purpose"] == PURPOSE).await;
         let again = place_with(&app, "one", &order).await;

@@ -21,7 +21,7 @@ fn every_language_has_its_sentences() {
         let texts = texts(source);
         for (name, text) in texts.iter().flat_map(|(name, texts)| texts.iter().map(move |text| (name, text))) {
             assert!(!text.is_empty() && text.trim() == text, "{language}: {text}");
-            let braces = name.starts_with("notice_");
+            let braces = name.starts_with("notice_") || name == "machine_message";
             assert!(!text.contains(['<', '>', '&']), "{language}: {text}");
             assert!(braces || !text.contains(['{', '}']), "{language}: {text}");
         }
@@ -119,6 +119,7 @@ fn sentences_that_cannot_be_said_are_refused() {
     };
     for (from, to, reason) in [
         ("Voicemail from {caller}", "Voicemail", "notice_voicemail lacks {caller}"),
+        ("{purpose}", "it", "machine_message lacks {purpose}"),
         ("{transcript}", "{}", "notice_voicemail lacks {transcript}"),
         ("{seconds} seconds", "some", "notice_voicemail_silent lacks {seconds}"),
         ("Voicemail from", "{who}", "notice_voicemail has an unknown placeholder, {who}"),
