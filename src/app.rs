@@ -24,6 +24,8 @@ use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Anybody can cause a refusal, so the log tells of one in this time and counts the others.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -58,6 +60,10 @@ pub struct App {
     pub turns: Turns,
     /// Has words spoken by the model's voices; `None` when Twilio reads them aloud.
     pub synthesiser: Option<Synthesiser>,
+    /// The ConversationRelay sessions that are open.
+    pub sessions: TaskTracker,
+    /// Tells them that the gateway stops.
+    pub stopping: CancellationToken,
     /// Refused webhooks are logged now and then.
     pub refusals: Throttle,
     /// When it started.
@@ -158,13 +164,17 @@ impl App {
             tokens,
             turns,
             synthesiser,
+            sessions: TaskTracker::new(),
+            stopping: CancellationToken::new(),
             refusals: Throttle::new(REFUSALS_TOLD_EVERY),
             started,
         }))
     }
 
-    /// Finishes the turns and jobs that were begun. No webhook may come in any more.
+    /// Finishes the turns and jobs that were begun. No webhook may come in any more, and the sessions must have been told.
     pub async fn drain(&self) {
+        self.sessions.close();
+        self.sessions.wait().await;
         self.turns.drain().await;
         self.outbox.drain().await;
     }

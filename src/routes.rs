@@ -3,7 +3,7 @@
 use crate::api;
 use crate::app::App;
 use crate::config::CorsOrigins;
-use crate::webhooks::{machine, sms, speech, status, voice};
+use crate::webhooks::{machine, relay, sms, speech, status, voice};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use poem::middleware::{CatchPanic, Cors};
@@ -26,6 +26,8 @@ fn urls(app: &Arc<App>) -> Route {
         .at("/twilio/voice/turns/:n/transferred", post(voice::transferred))
         .at("/twilio/voice/turns/:n/offer", post(voice::offer))
         .at("/twilio/voice/turns/:n/recorded", post(voice::recorded))
+        .at("/twilio/relay", get(relay::open))
+        .at("/twilio/relay/ended", post(relay::ended))
         .at("/twilio/sms", post(sms::incoming))
         .at("/twilio/sms/status", post(status::message))
         .at("/speech/:token", get(speech::sound))

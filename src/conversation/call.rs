@@ -35,13 +35,18 @@ impl OnCall {
         }
     }
 
-    /// The same call in another language, with the voice there that comes nearest to the person's.
+    /// The same call in another language.
     pub fn speaking(mut self, language: &'static Language) -> Self {
+        self.switch(language);
+        self
+    }
+
+    /// Goes on in another language, with the voice there that comes nearest to the person's.
+    pub fn switch(&mut self, language: &'static Language) {
         if self.party.person.language != language {
             let person = Arc::make_mut(&mut self.party.person);
             person.voice = voices::voice_for(&person.tts_voice, language);
             person.language = language;
         }
-        self
     }
 }

@@ -15,6 +15,7 @@ pub mod opt_outs;
 pub mod outbound;
 pub mod preferences;
 mod reader;
+pub mod relay;
 pub mod replies;
 pub mod reply_reports;
 pub mod summaries;

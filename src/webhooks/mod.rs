@@ -3,6 +3,7 @@
 
 pub mod machine;
 mod origin;
+pub mod relay;
 mod requests;
 mod signed;
 pub mod sms;

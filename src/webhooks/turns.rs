@@ -12,10 +12,10 @@ use crate::conversation::call::OnCall;
 use crate::conversation::reply::After;
 use crate::conversation::speech::joined;
 use crate::conversation::turns::{Ending, Progress};
+use crate::conversation::wishes::{Wish, wish};
 use crate::db::DbError;
 use crate::db::calls::CallEvent;
-use crate::db::conversations::Answer;
-use crate::db::turns::{Heard as Reached, NewTurn, TurnClaim, TurnEnd};
+use crate::db::turns::NewTurn;
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
 use crate::twilio::twiml::{Words, say_and_gather, say_and_go};
 use std::sync::Arc;
@@ -24,8 +24,6 @@ use tracing::{Instrument, info, warn};
 
 /// What stands for the person's words in the first turn of a call that we placed.
 const ANSWERED: &str = "(the call is answered)";
-/// What `model_used` says of fixed sentences.
-const NO_MODEL: &str = "none";
 
 /// `POST /twilio/voice/turns/{n}`: claims the turn, has it answered, and tells what the caller hears first.
 pub(super) async fn take_turn(app: &Arc<App>, said: &SpeechTurn, step: &VoiceStep) -> Result<String, Trouble> {
@@ -107,56 +105,23 @@ async fn claim_and_start(
     let (how, phrases) = manner(&app, call.person());
     let words = &new.input_text;
     let lasted = claimed.call_started_at.map_or(0, |started_at| new.at.saturating_sub(started_at));
-    let fixed = if lasted > micros(app.config.voice.longest_call) {
-        let twiml = say_and_go(&app.documents.goodbye, how, &phrase(&app, call.person(), &phrases.time_over), "");
-        Fixed { text: &phrases.time_over, after: After::EndCall, twiml }
-    } else if phrases.is_goodbye(words) {
-        let twiml = say_and_go(&app.documents.goodbye, how, &phrase(&app, call.person(), &phrases.goodbye), "");
-        Fixed { text: &phrases.goodbye, after: After::EndCall, twiml }
-    } else if wants_human || phrases.wants_human(words) {
-        match &call.transfer_to {
-            Some(number) => {
-                let twiml = transfer::connect(&app, &call, number, step.turn, None);
-                Fixed { text: &phrases.transferring, after: After::Transfer, twiml }
-            }
-            None => {
-                let action = next_turn(&app, &step);
-                let sorry = phrase(&app, call.person(), &phrases.no_transfer);
-                let twiml = say_and_gather(&app.documents.answer, how, &sorry, &action);
-                Fixed { text: &phrases.no_transfer, after: After::Listen, twiml }
-            }
-        }
-    } else if phrases.wants_voicemail(words) {
-        Fixed { text: &phrases.voicemail, after: After::EndCall, twiml: transfer::voicemail(&app, &call, step.turn) }
-    } else {
+    let is_over = lasted > micros(app.config.voice.longest_call);
+    let wish = if is_over { Some(Wish::TimeOver) } else { wish(&call, phrases, words, wants_human) };
+    let Some(wish) = wish else {
         app.turns.start(claimed.claim, call.clone(), new);
         voicing::prepare(&app, &call, step.turn);
         return Ok(None);
     };
-    fixed_answer(&app, &call, &step, claimed.claim, fixed).await.map(Some)
-}
-
-/// An answer that needs no model.
-struct Fixed<'a> {
-    text: &'a str,
-    after: After,
-    twiml: String,
-}
-
-async fn fixed_answer(
-    app: &App,
-    call: &OnCall,
-    step: &VoiceStep,
-    claim: TurnClaim,
-    fixed: Fixed<'_>,
-) -> Result<String, Trouble> {
-    let text = fixed.text.to_owned();
-    let answer = Answer { text, input_tokens: 0, output_tokens: 0, model: NO_MODEL.to_owned(), elapsed_ms: 0.0 };
+    let says = phrase(&app, call.person(), wish.words(phrases));
+    let twiml = match wish {
+        Wish::Goodbye | Wish::TimeOver => say_and_go(&app.documents.goodbye, how, &says, ""),
+        Wish::Person(number) => transfer::connect(&app, &call, number, step.turn, &says),
+        Wish::Nobody => say_and_gather(&app.documents.answer, how, &says, &next_turn(&app, &step)),
+        Wish::Voicemail => transfer::voicemail(&app, &call, step.turn),
+    };
     // Kept first: whoever waits for this turn must not take the words for an answer of the model's.
-    let kept = keep(app, call, step, fixed.twiml, false).await?;
-    let (action, heard) = (fixed.after.stored(), Reached::All);
-    let end = TurnEnd { answer: Some(answer), failed: false, action, heard, elapsed_ms: 0.0 };
-    app.db.end_turn(app.clock.now(), claim, end).await?;
+    let kept = keep(&app, &call, &step, twiml, false).await?;
+    app.db.end_turn(app.clock.now(), claimed.claim, wish.end(phrases)).await?;
     let (turn_ms, tokens_in, tokens_out) = (0, 0, 0);
     info!(
         call.sid = step.call_sid,
@@ -166,7 +131,7 @@ async fn fixed_answer(
         tokens_out,
         "Answered a turn without the model"
     );
-    Ok(kept)
+    Ok(Some(kept))
 }
 
 /// `POST /twilio/voice/turns/{n}/parts/{k}`: goes on with the answer.
@@ -233,7 +198,8 @@ fn last_part(app: &App, call: &OnCall, step: &VoiceStep, part: Part, ending: End
             say_and_go(&app.documents.goodbye, how, &words, "")
         }
         (Ending::Whole(After::Transfer), Some(number)) => {
-            transfer::connect(app, call, number, step.turn, has_words.then_some(part.words))
+            let words = if has_words { part.words } else { phrase(app, call.person(), &phrases.transferring) };
+            transfer::connect(app, call, number, step.turn, &words)
         }
         (Ending::Whole(_), _) => say_and_gather(&app.documents.answer, how, &part.words, &action),
         (Ending::Failed, _) => {

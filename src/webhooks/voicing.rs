@@ -32,8 +32,8 @@ const MOST_REPEATED: usize = 50;
 const LONGEST_TURN: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// Words for a caller.
-#[derive(Debug)]
+/// Words for a caller; none by default.
+#[derive(Debug, Default)]
 pub(super) struct Voiced {
     /// In pieces that fit a `Say` each.
     says: Vec<String>,

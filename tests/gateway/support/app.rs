@@ -297,13 +297,14 @@ impl Call<'_> {
         self.webhook(&path, &[("SpeechResult", words), ("Confidence", "0.9")]).await.voice()
     }
 
-    /// The caller says something, and waits through all holds for the answer.
+    /// The caller says something, and waits through all parts and holds for the answer; fillers are no part of it.
     pub async fn talks(&self, n: u32, words: &str) -> Twiml {
-        let mut heard = self.says(n, words).await;
+        let (mut heard, mut told) = (self.says(n, words).await, Vec::new());
         while let Some(redirect) = heard.redirect() {
+            told.extend(heard.says().into_iter().filter(|said| !is_filler(said)));
             heard = self.webhook(&redirect, &[]).await.voice();
         }
-        heard
+        heard.after(told)
     }
 
     /// Twilio reports the call's progress.
@@ -312,6 +313,12 @@ impl Call<'_> {
         all.extend(fields);
         self.webhook("/twilio/voice/status", &all).await
     }
+}
+
+/// Whether the gateway says this while there is nothing to tell.
+fn is_filler(said: &str) -> bool {
+    let phrases = include_str!("../../../twiml-templates/phrases/en.toml");
+    phrases.lines().any(|line| line.starts_with("one_moment") && line.contains(said))
 }
 
 /// What the gateway answered.

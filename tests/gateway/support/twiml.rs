@@ -8,6 +8,8 @@ use super::xml::{Content, parse};
 #[derive(Debug)]
 pub struct Twiml {
     root: Element,
+    /// What was told in the parts before.
+    told: Vec<String>,
 }
 
 impl Twiml {
@@ -38,12 +40,18 @@ impl Twiml {
         }
         let root = parse(body)?;
         check(family, body, &root)?;
-        Ok(Self { root })
+        Ok(Self { root, told: Vec::new() })
     }
 
-    /// The texts of all `<Say>`, those inside a `<Gather>` included, in order.
+    /// This document at the end of an answer whose first parts told something already.
+    pub fn after(mut self, told: Vec<String>) -> Self {
+        self.told = told;
+        self
+    }
+
+    /// The texts of all `<Say>`, those inside a `<Gather>` included, in order; after those of earlier parts.
     pub fn says(&self) -> Vec<String> {
-        self.root.find_all("Say").into_iter().map(Element::text).collect()
+        self.told.iter().cloned().chain(self.root.find_all("Say").into_iter().map(Element::text)).collect()
     }
 
     /// All that is said, joined by blanks.
