@@ -1,5 +1,5 @@
 //! Words spoken by the model's voices: made once, shared by all who ask for them at the same time, and kept for a while.
-//! A voice that keeps failing is left alone for some time.
+//! A voice that fails is left alone for some time.
 
 use crate::llm::{Llm, LlmError};
 use bytes::Bytes;
@@ -17,10 +17,10 @@ use tracing::{Instrument, warn};
 const LONGEST: Duration = Duration::from_secs(8);
 /// How long a caller waits for a sentence at most; a voice that needs longer is too slow.
 pub const LONGEST_WAIT: Duration = Duration::from_millis(1500);
-/// A voice that failed so often in a row …
-const FAILURES: u32 = 3;
-/// … is left alone for this time, and then tried once more.
-const REST: Duration = Duration::from_secs(30);
+/// A voice that failed is left alone for this time, for twice as long after each further failure in a row …
+const FIRST_REST: Duration = Duration::from_secs(1);
+/// … and at most for this.
+const LONGEST_REST: Duration = Duration::from_secs(30);
 /// What is kept in all: some 1,500 sentences as mp3, 300 as wav.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -131,9 +131,8 @@ impl Synthesiser {
     }
 
     fn rests(&self, voice: &str) -> bool {
-        self.failures()
-            .get(voice)
-            .is_some_and(|failures| failures.in_a_row >= FAILURES && failures.last.elapsed() < REST)
+        let rest = |in_a_row: u32| FIRST_REST.saturating_mul(1 << in_a_row.saturating_sub(1).min(5)).min(LONGEST_REST);
+        self.failures().get(voice).is_some_and(|failures| failures.last.elapsed() < rest(failures.in_a_row))
     }
 
     fn failed(&self, voice: &'static str) {

@@ -6,10 +6,10 @@ use crate::support::caller::Phone;
 use crate::support::fake_audio::{sound_of, wav};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
-use crate::support::wait::until;
+use crate::support::wait::{PATIENCE, until};
 use futures_util::future::join_all;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const STORY: [&str; 3] = [
     "Once upon a time there was a telephone that nobody ever wanted to answer again. ",
@@ -146,13 +146,17 @@ on_both_databases! {
         app.llm.speech_fails(500);
         phone.says("Hello").await;
         assert_eq!(phone.hears(), [ANSWER]);
-        app.llm.says("All is well again.");
-        phone.says("And now?").await;
-        assert_eq!(hears(&app, &phone).await, [said("nova", "All is well again.")]);
+        let failed = Instant::now();
+        while phone.hears() == [ANSWER] {
+            assert!(failed.elapsed() < PATIENCE, "the voice is never tried again");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            phone.says("And now?").await;
+        }
+        assert_eq!(hears(&app, &phone).await, [said("nova", ANSWER)]);
     }
 
     async fn a_sentence_whose_sound_is_late_is_read_by_twilio_in_the_same_turn(database) {
-        let app = speaking(&database, &[("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let app = speaking(&database, &[("VOICE_REPLY_BUDGET", "0.5")]).await;
         let mut phone = caller(&app).await;
         let gate = app.llm.speech_waits();
         phone.says("Hello").await;
@@ -162,7 +166,7 @@ on_both_databases! {
     }
 
     async fn an_answer_whose_sound_is_late_in_the_middle_is_told_to_its_end(database) {
-        let app = speaking(&database, &[("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let app = speaking(&database, &[("VOICE_REPLY_BUDGET", "1")]).await;
         let mut phone = caller(&app).await.step_by_step();
         let gate = Gate::closed();
         app.llm.streams(&STORY, Between::Gate(gate.clone()));
@@ -183,13 +187,14 @@ on_both_databases! {
     async fn a_voice_that_keeps_failing_is_left_alone(database) {
         let app = speaking(&database, &[]).await;
         let mut phone = caller(&app).await;
-        for turn in 0..5 {
+        for turn in 0..10 {
             app.llm.speech_fails(503);
             app.llm.says(&format!("This is answer number {turn}."));
             phone.says("Hello").await;
             assert_eq!(phone.hears(), [format!("This is answer number {turn}.")]);
         }
-        assert_eq!(app.llm.speech_requests().len(), 4, "the greeting, and three answers");
+        let asked = app.llm.speech_requests().len() - 1;
+        assert!((1..5).contains(&asked), "{asked} of 10 answers");
         let again = app.dials(CALLER, OURS).await;
         assert_eq!(hears(&app, &again).await, [said("nova", GREETING)], "what is there is played all the same");
     }
