@@ -6,7 +6,11 @@ use crate::support::app::{Answer, CALLER, Database, KEY, OURS, TestApp, on_both_
 use crate::support::caller::{Ending, Phone};
 use crate::support::fake_twilio::PlacedCall;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
+use switchboard::db::Db;
+use switchboard::db::calls::CallEvent;
+use switchboard::db::live_calls::NewPlacedCall;
 
 const PUBLIC: (&str, &str) = ("PUBLIC_BASE_URL", "https://gateway.example.com");
 const PURPOSE: &str = "Say that the bicycle is ready.";
@@ -388,6 +392,38 @@ on_both_databases! {
             assert_eq!(app.twilio.post_count(), 0);
             app.stop().await;
         }
+    }
+
+    async fn a_report_that_overtakes_the_answer_to_the_placing_is_completed_by_it(database) {
+        let app = start(&database).await;
+        let (ann, bob) = (app.user("ann", OURS).await, app.user("bob", CALLER).await);
+        app.stop().await;
+        let db = match &database {
+            Database::Sqlite(_) => Db::open_sqlite(Path::new(database.url().strip_prefix("sqlite://").unwrap())).await,
+            Database::Postgres(url) => Db::open_postgres(url).await,
+        };
+        let (db, text) = (db.unwrap(), str::to_owned);
+        let report = |status| CallEvent {
+            call_sid: text(UNKNOWN),
+            direction: text("outbound-api"),
+            from: text(OURS),
+            to: text(CALLER),
+            status: text(status),
+            duration_seconds: None,
+            at: 1_000_000,
+        };
+        db.record_call(None, report("ringing")).await.unwrap();
+        assert_eq!(db.live_call(UNKNOWN).await.unwrap().unwrap().user_id, Some(ann), "by the numbers alone");
+        let (status, purpose) = (text("queued"), text(PURPOSE));
+        let (from, to) = (text(OURS), text(CALLER));
+        let new = NewPlacedCall { call_sid: text(UNKNOWN), user_id: bob, from, to, status, purpose, at: 2_000_000 };
+        db.record_placed_call(new).await.unwrap();
+        let call = db.live_call(UNKNOWN).await.unwrap().unwrap();
+        assert_eq!((call.user_id, call.status.as_str(), call.purpose.as_deref()), (Some(bob), "ringing", Some(PURPOSE)));
+        db.record_call(None, report("in-progress")).await.unwrap();
+        let call = db.live_call(UNKNOWN).await.unwrap().unwrap();
+        assert_eq!((call.user_id, call.status.as_str(), call.purpose.as_deref()), (Some(bob), "in-progress", Some(PURPOSE)));
+        db.close().await;
     }
 
     async fn a_key_is_1_to_255_printable_characters_given_once(database) {
