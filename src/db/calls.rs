@@ -236,14 +236,7 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn calls(&self, user_id: i64, before: i64, limit: i64) -> Result<Vec<Call>, DbError> {
-        read!(
-            self,
-            fetch_all,
-            call!("user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"),
-            user_id,
-            before,
-            limit
-        )
+        read!(self, fetch_all, call!("user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"), user_id, before, limit)
     }
 }
 

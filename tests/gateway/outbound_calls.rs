@@ -413,16 +413,16 @@ on_both_databases! {
             at: 1_000_000,
         };
         db.record_call(None, report("ringing")).await.unwrap();
-        assert_eq!(db.live_call(UNKNOWN).await.unwrap().unwrap().user_id, Some(ann), "by the numbers alone");
+        assert_eq!(db.call(UNKNOWN).await.unwrap().unwrap().user_id, ann, "by the numbers alone");
         let (status, purpose) = (text("queued"), text(PURPOSE));
         let (from, to) = (text(OURS), text(CALLER));
         let new = NewPlacedCall { call_sid: text(UNKNOWN), user_id: bob, from, to, status, purpose, at: 2_000_000 };
         db.record_placed_call(new).await.unwrap();
-        let call = db.live_call(UNKNOWN).await.unwrap().unwrap();
-        assert_eq!((call.user_id, call.status.as_str(), call.purpose.as_deref()), (Some(bob), "ringing", Some(PURPOSE)));
+        let call = db.call(UNKNOWN).await.unwrap().unwrap();
+        assert_eq!((call.user_id, call.status.as_str(), call.purpose.as_deref()), (bob, "ringing", Some(PURPOSE)));
         db.record_call(None, report("in-progress")).await.unwrap();
-        let call = db.live_call(UNKNOWN).await.unwrap().unwrap();
-        assert_eq!((call.user_id, call.status.as_str(), call.purpose.as_deref()), (Some(bob), "in-progress", Some(PURPOSE)));
+        let call = db.call(UNKNOWN).await.unwrap().unwrap();
+        assert_eq!((call.user_id, call.status.as_str(), call.purpose.as_deref()), (bob, "in-progress", Some(PURPOSE)));
         db.close().await;
     }
 

@@ -10,8 +10,8 @@ use super::requests::{Handoff, RelayEnd};
 use super::signed::forbidden;
 use super::transfer::{self, in_its_language};
 use super::voice::{Trouble, default_manner, in_time, manner, next_turn, refusal};
-use super::{Signed, Twiml, link};
 use super::voicing::Voiced;
+use super::{Signed, Twiml, link};
 use crate::app::App;
 use crate::clock::{Micros, SECOND};
 use crate::conversation::call::OnCall;
@@ -124,9 +124,7 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
     let next = next_turn(app, &VoiceStep { call_sid: call_sid.clone(), turn, part: 0 });
     match (end.handoff, &call.transfer_to) {
         // The words were said in the session.
-        (Some(Handoff::Transfer), Some(number)) => {
-            Ok(transfer::connect(app, &call, number, turn, &Voiced::default()))
-        }
+        (Some(Handoff::Transfer), Some(number)) => Ok(transfer::connect(app, &call, number, turn, &Voiced::default())),
         (Some(Handoff::Transfer), None) => {
             Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.no_transfer), &next))
         }
