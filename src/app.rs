@@ -1,7 +1,7 @@
 //! What handlers can reach, put together once at the start.
 
 use crate::clock::Clock;
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, SpeechSource};
 use crate::conversation::ConversationService;
 use crate::conversation::party::Directory;
 use crate::conversation::phrases::{PhraseBook, PhrasesError};
@@ -14,6 +14,7 @@ use crate::outbox::summary::Summariser;
 use crate::outbox::voicemail::Voicemails;
 use crate::outbox::{Outbox, Workers};
 use crate::sms::SmsService;
+use crate::synthesis::Synthesiser;
 use crate::telemetry::Throttle;
 use crate::token::Sealer;
 use crate::twilio::rest::Rest;
@@ -41,6 +42,8 @@ pub struct App {
     pub conversation: ConversationService,
     /// Decides about texts.
     pub sms: SmsService,
+    /// Twilio's REST API; none without an account.
+    pub rest: Option<Rest>,
     /// Work that must happen.
     pub outbox: Outbox,
     /// What Twilio is answered.
@@ -53,6 +56,8 @@ pub struct App {
     pub tokens: Sealer,
     /// The spoken turns being answered.
     pub turns: Turns,
+    /// Has words spoken by the model's voices; `None` when Twilio reads them aloud.
+    pub synthesiser: Option<Synthesiser>,
     /// Refused webhooks are logged now and then.
     pub refusals: Throttle,
     /// When it started.
@@ -112,6 +117,8 @@ impl App {
             ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, &config.voice.tools, timeout);
         let (sums_up, wake) = (config.voice.summaries && config.llm.is_configured(), Arc::new(Notify::new()));
         let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up, wake.clone());
+        let speaks = config.voice.speech == SpeechSource::OpenAi && llm.can_speak();
+        let synthesiser = speaks.then(|| Synthesiser::new(llm.clone()));
         let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout);
         let replier = Replier {
             db: db.clone(),
@@ -128,7 +135,7 @@ impl App {
             directory: directory.clone(),
             phrases: phrases.clone(),
             llm: llm.clone(),
-            rest,
+            rest: rest.clone(),
             own_numbers: config.twilio.phone_numbers.as_slice().into(),
         };
         let summariser = Summariser { db: db.clone(), directory: directory.clone(), llm, timeout, is_on: sums_up };
@@ -143,12 +150,14 @@ impl App {
             directory,
             conversation,
             sms,
+            rest,
             outbox,
             documents,
             phrases,
             verifier,
             tokens,
             turns,
+            synthesiser,
             refusals: Throttle::new(REFUSALS_TOLD_EVERY),
             started,
         }))

@@ -1,7 +1,7 @@
 //! Switchboard: a self-hosted gateway between Twilio and a language model.
 //!
 //! The way of a request, and the order in which modules may know each other:
-//! [`routes`] → [`webhooks`] and [`api`] → [`app`] → [`conversation`], [`sms`], [`outbox`] → [`llm`], [`db`], [`twilio`],
+//! [`routes`] → [`webhooks`] and [`api`] → [`app`] → [`conversation`], [`sms`], [`outbox`], [`synthesis`] → [`llm`], [`db`], [`twilio`],
 //! [`config`], [`clock`], [`body`], [`token`]. `ARCHITECTURE.md` tells the way of one spoken turn and of one text.
 
 pub mod api;
@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod routes;
 pub mod server;
 pub mod sms;
+pub mod synthesis;
 pub mod telemetry;
 pub mod token;
 pub mod twilio;

@@ -9,6 +9,7 @@ pub mod voicemail;
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::Db;
 use crate::db::calls::FORGOTTEN_AFTER;
+use crate::db::idempotency::KEYS_KEPT;
 use crate::db::jobs::{DRAFT, Job, REPLY, SUMMARY, VOICEMAIL};
 use crate::db::outbound::SEND;
 use claim::{Claims, LEASE};
@@ -145,6 +146,7 @@ impl Outbox {
         let swept = async {
             self.db.fail_orphaned_turns(now - ORPHANED_AFTER).await?;
             self.db.forget_voice_answers(now - ANSWERS_KEPT).await?;
+            self.db.forget_keys(now - KEYS_KEPT).await?;
             self.db.erase_strangers(now - STRANGERS_KEPT).await
         };
         if let Err(error) = swept.await {

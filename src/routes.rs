@@ -3,11 +3,11 @@
 use crate::api;
 use crate::app::App;
 use crate::config::CorsOrigins;
-use crate::webhooks::{sms, status, voice};
+use crate::webhooks::{machine, sms, speech, status, voice};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use poem::middleware::{CatchPanic, Cors};
-use poem::{Endpoint, EndpointExt, Error, Request, Response, Result, Route, post};
+use poem::{Endpoint, EndpointExt, Error, Request, Response, Result, Route, get, post};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +18,8 @@ fn urls(app: &Arc<App>) -> Route {
     Route::new()
         .at("/twilio/voice", post(voice::incoming))
         .at("/twilio/voice/status", post(status::call))
+        .at("/twilio/voice/answered-by", post(machine::answered_by))
+        .at("/twilio/voice/message", post(machine::message))
         .at("/twilio/voice/recording", post(status::recording))
         .at("/twilio/voice/turns/:n", post(voice::turn))
         .at("/twilio/voice/turns/:n/parts/:k", post(voice::part))
@@ -26,6 +28,7 @@ fn urls(app: &Arc<App>) -> Route {
         .at("/twilio/voice/turns/:n/recorded", post(voice::recorded))
         .at("/twilio/sms", post(sms::incoming))
         .at("/twilio/sms/status", post(status::message))
+        .at("/speech/:token", get(speech::sound))
         .nest_no_strip("/", api::routes(app))
 }
 
@@ -48,6 +51,8 @@ pub fn gateway(app: Arc<App>) -> impl Endpoint<Output = Response> + 'static {
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The pages under `/docs` and `/redoc` bring their scripts and styles inside; nothing may load anything from elsewhere.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
@@ -160,8 +165,13 @@ impl Front {
 fn cors(app: &App) -> Cors {
     let cors = Cors::new()
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION, HeaderName::from_static("x-api-key")])
-        .expose_header(REQUEST_ID)
+        .allow_headers([
+            header::CONTENT_TYPE,
+            header::AUTHORIZATION,
+            HeaderName::from_static("x-api-key"),
+            IDEMPOTENCY_KEY,
+        ])
+        .expose_headers([REQUEST_ID, IDEMPOTENCY_REPLAYED])
         .max_age(i32::try_from(Duration::from_secs(3600).as_secs()).unwrap_or(i32::MAX));
     match &app.config.cors_origins {
         CorsOrigins::Any => cors.allow_origins_fn(|_| true),

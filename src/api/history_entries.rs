@@ -116,6 +116,10 @@ pub(super) struct Call {
     to_number: String,
     /// Twilio's call status, or `unknown-end` when its end was never reported.
     status: String,
+    /// Why the gateway called; null for calls that came in.
+    purpose: Nullable<String>,
+    /// Who answered a call of the gateway's, as Twilio tells it (`human`, `machine_end_beep` …); null until it is known.
+    answered_by: Nullable<String>,
     /// How long it took; null until it is over.
     duration_seconds: Nullable<i64>,
     /// When it began.
@@ -189,6 +193,11 @@ impl Call {
             .collect())
     }
 
+    /// Whether it is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended_at.0.is_some()
+    }
+
     fn of(row: calls::Call, voicemails: Vec<Voicemail>) -> Self {
         let requests = row.requests.as_deref().and_then(|list| serde_json::from_str(list).ok());
         Self {
@@ -199,6 +208,8 @@ impl Call {
             from_number: row.from_number,
             to_number: row.to_number,
             status: row.status,
+            purpose: row.purpose.into(),
+            answered_by: row.answered_by.into(),
             duration_seconds: row.duration_seconds.into(),
             started_at: Timestamp(row.started_at),
             ended_at: row.ended_at.map(Timestamp).into(),
@@ -220,6 +231,8 @@ impl Example for Call {
             from_number: "+14155550123".to_owned(),
             to_number: "+14155550100".to_owned(),
             status: "completed".to_owned(),
+            purpose: None.into(),
+            answered_by: None.into(),
             duration_seconds: Some(42).into(),
             started_at: Timestamp::EXAMPLE,
             ended_at: Some(Timestamp::EXAMPLE).into(),

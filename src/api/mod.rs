@@ -2,11 +2,14 @@
 //! documentation that is made of the same code.
 
 mod auth;
+mod call_details;
+mod calls;
 mod conversation;
 mod docs;
 mod health;
 mod history;
 mod history_entries;
+mod idempotency;
 mod outcome;
 mod paths;
 mod preferences;
@@ -43,6 +46,8 @@ enum Tag {
     Voices,
     /// Talking with the model.
     Conversation,
+    /// Calling people, and calls as they go on.
+    Calls,
     /// Deciding about texts.
     #[oai(rename = "SMS")]
     Sms,
@@ -58,6 +63,7 @@ type Operations = Documented<(
     preferences::PreferencesApi,
     voices::VoicesApi,
     conversation::ConversationApi,
+    calls::CallsApi,
     sms::SmsApi,
     history::HistoryApi,
     health::HealthApi,
@@ -68,6 +74,7 @@ const OPERATIONS: Operations = Documented((
     preferences::PreferencesApi,
     voices::VoicesApi,
     conversation::ConversationApi,
+    calls::CallsApi,
     sms::SmsApi,
     history::HistoryApi,
     health::HealthApi,

@@ -21,6 +21,10 @@ pub(super) const NOT_FOUND: u8 = 1;
 pub(super) const TAKEN: u8 = 2;
 /// The operation answers 503 when the gateway cannot do its work.
 pub(super) const UNREADY: u8 = 4;
+/// The operation answers 409 when what it names is not in a state for it.
+pub(super) const CONFLICT: u8 = 8;
+/// The operation answers 502 when Twilio refuses what it is asked.
+pub(super) const REFUSED: u8 = 16;
 
 /// A [`Problem`] of an operation that is documented to have such.
 pub(super) struct Failure<const FAILURES: u8>(Problem);
@@ -46,6 +50,12 @@ impl<const FAILURES: u8> ApiResponse for Failure<FAILURES> {
         if FAILURES & TAKEN != 0 {
             let description = "A value that must be unique is taken, or this host is not served here.";
             responses.push(MetaResponse { description, ..failure(400) });
+        }
+        if FAILURES & CONFLICT != 0 {
+            responses.push(failure(409));
+        }
+        if FAILURES & REFUSED != 0 {
+            responses.push(failure(502));
         }
         if FAILURES & UNREADY != 0 {
             responses.push(failure(503));
@@ -135,11 +145,13 @@ fn failure(status: u16) -> MetaResponse {
         403 => ("Pages of this origin may not call this API (`CORS_ORIGINS`).", None),
         404 => ("What is named does not exist.", None),
         408 => ("The body did not come in time.", None),
+        409 => ("What is named is not in a state for this, or the same request is still being carried out.", None),
         413 => ("The body is larger than 1 MB.", None),
         415 => ("The body is not declared as JSON.", None),
         422 => ("Fields or parameters are not as they must be; `errors` tells of each.", None),
+        502 => ("Twilio refuses it.", None),
         503 => (
-            "The database or the model cannot answer right now.",
+            "The database, the model or Twilio cannot answer right now, or a setting is missing; `detail` tells which.",
             Some(("RETRY-AFTER", "Seconds after which trying again may help.")),
         ),
         _ => ("Something went wrong inside; the log tells more.", None),

@@ -41,6 +41,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    /// 409: what is named is not in a state for this.
+    pub(super) fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
     /// 422: these fields or parameters are not as they must be.
     pub(super) fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = errors.iter().map(|error| format!("{} {}.", error.field, error.message)).collect::<Vec<_>>();
@@ -54,8 +59,12 @@ impl Problem {
 
     /// 503, with the time after which trying again may help.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after: Option<Duration>) -> Self {
-        let seconds = retry_after.unwrap_or(LATER).as_secs_f64().ceil().max(1.0);
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(header::RETRY_AFTER, HeaderValue::from(seconds as u64))
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(retry_after.unwrap_or(LATER))
+    }
+
+    /// Tells the time after which trying again may help.
+    pub(super) fn retry_after(self, time: Duration) -> Self {
+        self.with(header::RETRY_AFTER, HeaderValue::from(time.as_secs_f64().ceil().max(1.0) as u64))
     }
 
     /// 405, with what would be allowed (RFC 9110 asks for it).
@@ -101,22 +110,27 @@ impl Problem {
     }
 }
 
-impl ResponseError for Problem {
-    fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    fn as_response(&self) -> Response {
+impl Problem {
+    /// The document that the client gets, as JSON.
+    pub(super) fn document(&self) -> String {
         let document = ProblemDocument {
             status: self.status.as_u16(),
             title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
             detail: self.detail.clone().into_owned(),
             errors: self.errors.clone(),
         };
-        let mut response = Response::builder()
-            .status(self.status)
-            .content_type(PROBLEM_JSON)
-            .body(Body::from(document.to_json_string()));
+        document.to_json_string()
+    }
+}
+
+impl ResponseError for Problem {
+    fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn as_response(&self) -> Response {
+        let mut response =
+            Response::builder().status(self.status).content_type(PROBLEM_JSON).body(Body::from(self.document()));
         response.headers_mut().extend(self.headers.iter().cloned());
         response
     }

@@ -88,7 +88,7 @@ fn fault(schema: &MetaSchema, value: &Value) -> Option<String> {
     }
 }
 
-/// The number in a path, which has no other parameter.
+/// The parameter in a path, which has no other.
 pub(super) struct InPath<T>(pub(super) T);
 
 impl<'a, T: ParseFromJSON> ApiExtractor<'a> for InPath<T> {
@@ -157,6 +157,43 @@ impl<'a, T: ParseFromJSON + ToJSON> ApiExtractor<'a> for InQuery<T> {
             (None, Some(default)) => Ok(Self(default())),
             (value, _) => Ok(Self(parameter(options.name, value.as_deref())?)),
         }
+    }
+}
+
+/// A header of the request, which may be given once.
+pub(super) struct InHeader<T>(pub(super) T);
+
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for InHeader<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+    const PARAM_IS_REQUIRED: bool = T::IS_REQUIRED;
+    type ParamType = T;
+    type ParamRawType = T::RawValueType;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(T::schema_ref())
+    }
+
+    fn param_raw_type(&self) -> Option<&T::RawValueType> {
+        self.0.as_raw_value()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        options: ExtractParamOptions<T>,
+    ) -> poem::Result<Self> {
+        let mut values = request.headers().get_all(options.name).iter();
+        let (value, second) = (values.next(), values.next());
+        if second.is_some() {
+            return Err(Problem::invalid_field(options.name, "must be given once only").into());
+        }
+        // Bytes that are no text become characters that no header of ours takes.
+        let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        Ok(Self(parameter(options.name, value.as_deref())?))
     }
 }
 

@@ -30,11 +30,14 @@ pub(super) struct Kind {
     accepts: fn(&str) -> bool,
 }
 
-const KINDS: [&Kind; 7] = [
+const KINDS: [&Kind; 10] = [
     Username::KIND,
     Email::KIND,
     PhoneNumber::KIND,
     Words::KIND,
+    Purpose::KIND,
+    CallSid::KIND,
+    IdempotencyKey::KIND,
     LanguageTag::KIND,
     VoiceName::KIND,
     TransportName::KIND,
@@ -140,15 +143,65 @@ impl TextKind for Words {
         length: (1, 10_000),
         format: None,
         values: Vec::new,
-        pattern: Some(
-            r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$",
-        ),
+        pattern: Some(WORDS),
         example: "Can you help me tomorrow?",
         must: "must not be blank and must hold no control characters other than line breaks and tabs",
+        accepts: is_words,
+    };
+}
+
+const WORDS: &str =
+    r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$";
+
+fn is_words(text: &str) -> bool {
+    let is_allowed = |c: char| !c.is_control() || ['\n', '\r', '\t'].contains(&c);
+    !text.trim().is_empty() && text.chars().all(is_allowed)
+}
+
+/// Why somebody is called.
+pub(super) struct Purpose;
+
+impl TextKind for Purpose {
+    const KIND: &'static Kind = &Kind {
+        title: "Purpose",
+        length: (1, 1_000),
+        example: "Tell John that the repair is done and ask when he wants to fetch his bicycle.",
+        ..*Words::KIND
+    };
+}
+
+/// Twilio's id of a call.
+pub(super) struct CallSid;
+
+impl TextKind for CallSid {
+    const KIND: &'static Kind = &Kind {
+        title: "CallSid",
+        length: (34, 34),
+        format: None,
+        values: Vec::new,
+        pattern: Some(r"^CA[0-9a-fA-F]{32}$"),
+        example: "CA00000000000000000000000000000000",
+        must: "must be a CallSid: CA and 32 hexadecimal digits",
         accepts: |text| {
-            let is_allowed = |c: char| !c.is_control() || ['\n', '\r', '\t'].contains(&c);
-            !text.trim().is_empty() && text.chars().all(is_allowed)
+            text.strip_prefix("CA")
+                .is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
         },
+    };
+}
+
+/// A client's name for a request.
+pub(super) struct IdempotencyKey;
+
+impl TextKind for IdempotencyKey {
+    const KIND: &'static Kind = &Kind {
+        title: "IdempotencyKey",
+        length: (1, 255),
+        format: None,
+        values: Vec::new,
+        pattern: Some(r"^[\x20-\x7e]*$"),
+        example: "0f8fad5b-d9cb-469f-a165-70867728950e",
+        must: "must be printable ASCII characters",
+        accepts: |text| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)),
     };
 }
 
@@ -227,6 +280,11 @@ impl<K: TextKind> Text<K> {
     /// The kind's example.
     pub(super) fn example() -> Self {
         Self(K::KIND.example.to_owned(), PhantomData)
+    }
+
+    /// The text, to be looked at.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// The text.

@@ -27,20 +27,21 @@ impl OnCall {
         &self.party.person
     }
 
-    /// The same call in another language, given by its tag; an unknown one changes nothing.
-    pub fn in_language(mut self, tag: Option<&str>) -> Self {
-        if let Some(language) = tag.and_then(voices::language) {
-            self.switch(language);
+    /// The same call in the language with this tag; without one, or with an unknown one, as it is.
+    pub fn in_language(self, tag: Option<&str>) -> Self {
+        match tag.and_then(voices::language) {
+            Some(language) => self.speaking(language),
+            None => self,
         }
-        self
     }
 
-    /// Goes on in another language, with the voice there that comes nearest to the person's.
-    pub fn switch(&mut self, language: &'static Language) {
+    /// The same call in another language, with the voice there that comes nearest to the person's.
+    pub fn speaking(mut self, language: &'static Language) -> Self {
         if self.party.person.language != language {
             let person = Arc::make_mut(&mut self.party.person);
             person.voice = voices::voice_for(&person.tts_voice, language);
             person.language = language;
         }
+        self
     }
 }

@@ -49,6 +49,8 @@ pub struct Phrases {
     pub nothing_to_repeat: String,
     /// The call has lasted as long as one may; it ends.
     pub time_over: String,
+    /// What an answering machine is told when the opening words of a call of ours are not there: `{purpose}`.
+    machine_message: String,
     /// The text that tells the owner what a voicemail says: `{caller}`, `{transcript}`.
     notice_voicemail: String,
     /// The text that tells the owner of a voicemail whose words are not known: `{caller}`, `{seconds}`.
@@ -139,6 +141,46 @@ impl Phrases {
         consists_of(utterance, &self.voicemail_wishes, &self.pleas)
     }
 
+    /// The name of a sentence that is spoken: `greeting`, or `one_moment.2` of several.
+    pub fn name_of(&self, sentence: &str) -> Option<String> {
+        self.spoken().find(|(_, spoken)| *spoken == sentence).map(|(name, _)| name)
+    }
+
+    /// The sentence of a name that [`Phrases::name_of`] gave.
+    pub fn named(&self, name: &str) -> Option<&str> {
+        self.spoken().find(|(known, _)| known == name).map(|(_, sentence)| sentence)
+    }
+
+    /// The sentences that are spoken, and their names.
+    fn spoken(&self) -> impl Iterator<Item = (String, &str)> {
+        let single = [
+            ("greeting", &self.greeting),
+            ("did_not_hear", &self.did_not_hear),
+            ("apology", &self.apology),
+            ("unavailable", &self.unavailable),
+            ("goodbye", &self.goodbye),
+            ("refused", &self.refused),
+            ("transferring", &self.transferring),
+            ("transfer_failed", &self.transfer_failed),
+            ("no_transfer", &self.no_transfer),
+            ("transfer_over", &self.transfer_over),
+            ("voicemail", &self.voicemail),
+            ("voicemail_thanks", &self.voicemail_thanks),
+            ("voicemail_empty", &self.voicemail_empty),
+            ("nothing_to_repeat", &self.nothing_to_repeat),
+            ("time_over", &self.time_over),
+        ];
+        let single = single.into_iter().map(|(name, sentence)| (name.to_owned(), sentence.as_str()));
+        let several = self.one_moment.iter().enumerate();
+        single.chain(several.map(|(n, sentence)| (format!("one_moment.{n}"), sentence.as_str())))
+    }
+
+    /// What an answering machine is told of the `purpose` of a call.
+    pub fn machine_message(&self, purpose: &str) -> String {
+        fill(&self.machine_message, &[("purpose", purpose)])
+            .expect("the placeholders were checked when the sentences were loaded")
+    }
+
     /// The text that tells the owner of a voicemail of `seconds` from the number `caller`, if that is known, with
     /// its words if there are any.
     pub fn notice(&self, caller: Option<&str>, transcript: Option<&str>, seconds: i64) -> String {
@@ -164,14 +206,17 @@ fn parse(source: &str) -> Result<Phrases, String> {
     if let Some(name) = unspoken(source) {
         return Err(format!("{name} has an empty sentence, which Twilio refuses to say"));
     }
-    for (name, notice, placeholders) in [
-        ("notice_voicemail", &phrases.notice_voicemail, ["caller", "transcript"]),
-        ("notice_voicemail_silent", &phrases.notice_voicemail_silent, ["caller", "seconds"]),
-    ] {
-        if let Some(missing) = placeholders.iter().find(|known| !notice.contains(&format!("{{{known}}}"))) {
+    let placeholders: [(_, _, &[&str]); 3] = [
+        ("machine_message", &phrases.machine_message, &["purpose"]),
+        ("notice_voicemail", &phrases.notice_voicemail, &["caller", "transcript"]),
+        ("notice_voicemail_silent", &phrases.notice_voicemail_silent, &["caller", "seconds"]),
+    ];
+    for (name, sentence, placeholders) in placeholders {
+        if let Some(missing) = placeholders.iter().find(|known| !sentence.contains(&format!("{{{known}}}"))) {
             return Err(format!("{name} lacks {{{missing}}}"));
         }
-        fill(notice, &placeholders.map(|known| (known, ""))).map_err(|reason| format!("{name} {reason}"))?;
+        let empty: Vec<_> = placeholders.iter().map(|known| (*known, "")).collect();
+        fill(sentence, &empty).map_err(|reason| format!("{name} {reason}"))?;
     }
     Ok(phrases)
 }

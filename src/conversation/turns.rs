@@ -42,8 +42,8 @@ pub struct Progress {
     pub sentences: Arc<[String]>,
     /// What became of it, once it is over.
     pub ending: Option<Ending>,
-    /// The language the call goes on in, when it was switched.
-    pub language: Option<&'static Language>,
+    /// The language it is answered in.
+    pub language: &'static Language,
     /// When it was said.
     pub asked_at: Micros,
 }
@@ -127,7 +127,7 @@ impl Turns {
         told: usize,
         deadline: Instant,
     ) -> Result<Option<Progress>, DbError> {
-        let (call_sid, mut news) = (call.call_sid.as_str(), None);
+        let (call_sid, mut news, mut graced) = (call.call_sid.as_str(), None, false);
         loop {
             let flight = self.flights().get(&(call_sid.to_owned(), turn)).cloned();
             if let Some(flight) = flight {
@@ -136,8 +136,9 @@ impl Turns {
             // Subscribed before the look, so that nothing is missed in between.
             let news = news.get_or_insert_with(|| self.0.news.subscribe());
             let Some(row) = self.0.db.turn(call_sid, turn).await? else { return Ok(None) };
-            if row.ended || row.sentences.len() > told {
-                return Ok(Some(progress_of(row)));
+            let has_words = row.sentences.len() > told;
+            if row.ended || (has_words && graced) {
+                return Ok(Some(progress_of(row, call)));
             }
             if !row.leased
                 && let Some(claim) = self.0.db.take_turn_over(row.id).await?
@@ -148,9 +149,10 @@ impl Turns {
                 continue;
             }
             if Instant::now() >= deadline {
-                return Ok(Some(progress_of(row)));
+                return Ok(Some(progress_of(row, call)));
             }
-            let look = deadline.min(Instant::now() + LOOK_EVERY);
+            let look = if has_words { Instant::now() + GRACE } else { deadline.min(Instant::now() + LOOK_EVERY) };
+            graced = has_words;
             let about_it = async { while !matches!(news.recv().await, Ok(id) if id == row.id) {} };
             timeout_at(look, about_it).await.ok();
         }
@@ -198,7 +200,7 @@ impl Turns {
     fn write(&self, claim: TurnClaim, call: OnCall, turn: i64, expected: Expected) {
         let key = (call.call_sid.clone(), turn);
         let said = expected.said.clone().into();
-        let begun = Progress { sentences: said, ending: None, language: None, asked_at: expected.at };
+        let begun = Progress { sentences: said, ending: None, language: call.person().language, asked_at: expected.at };
         let (progress, flight) = watch::channel(begun);
         let hung_up = CancellationToken::new();
         self.flights().insert(key.clone(), Flight { progress: flight, hung_up: hung_up.clone() });
@@ -230,7 +232,7 @@ impl Tell for &watch::Sender<Progress> {
     }
 
     fn switched(&self, language: &'static Language) {
-        self.send_modify(|now| now.language = Some(language));
+        self.send_modify(|now| now.language = language);
     }
 }
 
@@ -246,9 +248,9 @@ impl Flight {
     }
 }
 
-fn progress_of(row: Turn) -> Progress {
+fn progress_of(row: Turn, call: &OnCall) -> Progress {
     let ending = if row.failed { Ending::Failed } else { Ending::Whole(After::of(row.action.as_deref())) };
-    let language = row.language.as_deref().and_then(voices::language);
+    let language = row.language.as_deref().and_then(voices::language).unwrap_or(call.person().language);
     Progress {
         sentences: row.sentences.into(),
         ending: row.ended.then_some(ending),

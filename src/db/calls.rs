@@ -24,6 +24,10 @@ pub struct Call {
     pub to_number: String,
     /// Twilio's call status, or `unknown-end` when its end was never reported.
     pub status: String,
+    /// Why we called, when we did.
+    pub purpose: Option<String>,
+    /// Who answered a call of ours, in Twilio's words.
+    pub answered_by: Option<String>,
     /// Length of a finished call, in seconds.
     pub duration_seconds: Option<i64>,
     /// When it was first heard of.
@@ -36,6 +40,16 @@ pub struct Call {
     pub requests: Option<String>,
     /// When the row was made.
     pub created_at: Micros,
+}
+
+macro_rules! call {
+    ($where:literal) => {
+        concat!(
+            "SELECT id, user_id, call_sid, direction, from_number, to_number, status, purpose, answered_by, \
+             duration_seconds, started_at, ended_at, summary, requests, created_at FROM call_logs WHERE ",
+            $where
+        )
+    };
 }
 
 /// What one webhook says of a call.
@@ -69,7 +83,7 @@ const OVER: i64 = 5;
 
 /// How late a status is in a call's life. A report never takes a call back; of two ends the first counts, but any real end
 /// replaces one that was only presumed.
-fn rank(status: &str) -> i64 {
+pub(super) fn rank(status: &str) -> i64 {
     match status {
         "queued" => 0,
         "initiated" => 1,
@@ -209,20 +223,20 @@ impl Db {
         })
     }
 
+    /// A user's call by its CallSid; `None` when it is not known, or nobody's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn call(&self, call_sid: &str) -> Result<Option<Call>, DbError> {
+        read!(self, fetch_optional, call!("call_sid = $1 AND user_id IS NOT NULL"), call_sid)
+    }
+
     /// The user's calls, newest first, those before the id `before`.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn calls(&self, user_id: i64, before: i64, limit: i64) -> Result<Vec<Call>, DbError> {
-        read!(
-            self,
-            fetch_all,
-            "SELECT id, user_id, call_sid, direction, from_number, to_number, status, duration_seconds, started_at, \
-             ended_at, summary, requests, created_at FROM call_logs WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
-            user_id,
-            before,
-            limit
-        )
+        read!(self, fetch_all, call!("user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"), user_id, before, limit)
     }
 }
 

@@ -6,7 +6,9 @@
 pub mod calls;
 pub mod conversations;
 mod error;
+pub mod idempotency;
 pub mod jobs;
+pub mod live_calls;
 pub mod messages;
 pub mod news;
 pub mod opt_outs;

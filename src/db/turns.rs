@@ -52,6 +52,8 @@ pub struct NewClaim {
     pub language: Option<String>,
     /// Why we called, when we did.
     pub purpose: Option<String>,
+    /// When the call began; not known with its first webhook.
+    pub call_started_at: Option<Micros>,
 }
 
 /// Where a turn is.
@@ -125,7 +127,8 @@ macro_rules! claim {
             " + $7) \
              ON CONFLICT (call_sid, turn) DO NOTHING RETURNING id, attempt, \
              (SELECT language FROM call_logs WHERE call_sid = $3) AS language, \
-             (SELECT purpose FROM call_logs WHERE call_sid = $3) AS purpose"
+             (SELECT purpose FROM call_logs WHERE call_sid = $3) AS purpose, \
+             (SELECT started_at FROM call_logs WHERE call_sid = $3) AS call_started_at"
         )
     };
 }

@@ -191,6 +191,11 @@ pub fn openai_voices() -> impl Iterator<Item = &'static str> {
     OPENAI.into_iter().map(|(name, _)| name)
 }
 
+/// OpenAI's name for a voice, in whatever case it is written; `None` when it is none of OpenAI's.
+pub fn openai_voice(name: &str) -> Option<&'static str> {
+    named(&OPENAI, name).map(|(name, _)| name)
+}
+
 /// Twilio's voices that can read a language, the free ones first.
 pub fn twilio_voices(language: &Language) -> impl Iterator<Item = &'static str> {
     let basic = BASIC.into_iter().filter(|_| BASIC_LOCALES.contains(&language.say)).map(|(name, _)| name);

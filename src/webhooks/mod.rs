@@ -1,14 +1,17 @@
 //! What Twilio calls. A handler that names [`Signed`] in its arguments has passed the signature check; there is no other
 //! way to a webhook's fields.
 
+pub mod machine;
 mod origin;
 mod requests;
 mod signed;
 pub mod sms;
+pub mod speech;
 pub mod status;
 mod transfer;
 mod turns;
 pub mod voice;
+mod voicing;
 
 use crate::app::App;
 pub use origin::called_url;

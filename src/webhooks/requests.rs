@@ -64,9 +64,14 @@ impl CallRequest {
         self.event(0).is_over()
     }
 
+    /// Whether we placed the call.
+    pub fn is_ours(&self) -> bool {
+        self.direction.starts_with("outbound")
+    }
+
     /// The sides as the gateway sees them: on a call that we placed, the person is the one who was called.
     pub fn person_and_us(&self) -> (&str, &str) {
-        if self.direction.starts_with("outbound") { (&self.to, &self.from) } else { (&self.from, &self.to) }
+        if self.is_ours() { (&self.to, &self.from) } else { (&self.from, &self.to) }
     }
 
     /// What the log of calls is told.
@@ -195,6 +200,21 @@ impl Webhook for CallProgress {
         let at = at.and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000).ok()).filter(|at| *at > 0);
         let duration_seconds = seconds("CallDuration").filter(|seconds| *seconds < 7 * 24 * 3600);
         Ok(Self { call: CallRequest::read(form)?, duration_seconds, at })
+    }
+}
+
+/// Who answered a call of ours, as far as Twilio can tell.
+#[derive(Debug)]
+pub struct AnsweredBy {
+    /// The call.
+    pub call_sid: String,
+    /// `human`, `machine_end_beep`, `fax` …; nothing when Twilio names nobody.
+    pub who: Option<String>,
+}
+
+impl Webhook for AnsweredBy {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        Ok(Self { call_sid: sid(form, "CallSid")?, who: word(form, "AnsweredBy") })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Callers who want a person: connected to the one number that is configured for them, or, when nobody takes the call, back
-//! to the assistant or to a voicemail. What is answered here depends on the request alone, so a redelivery hears the same.
+//! to the assistant or to a voicemail. What is answered here depends on the request alone, so a redelivery hears the same words.
 
 use super::requests::{CallRequest, DialEnd, Heard, Recorded, SpeechTurn};
 use super::voice::{Trouble, manner, on_call, refusal};
+use super::voicing::{Voiced, phrase};
 use super::{link, turns};
 use crate::app::App;
 use crate::conversation::call::OnCall;
@@ -11,14 +12,14 @@ use crate::twilio::twiml::{self, Transfer, Voicemail, say_and_gather, say_and_go
 use std::sync::Arc;
 use tracing::info;
 
-/// The document that connects the caller, saying `words` first or that it is done.
-pub(super) fn connect(app: &App, call: &OnCall, number: &str, turn: i64, words: &[String]) -> String {
+/// The document that connects the caller, saying `words` first or else that it is done.
+pub(super) fn connect(app: &App, call: &OnCall, number: &str, turn: i64, words: Option<Voiced>) -> String {
     let (how, phrases) = manner(app, call.person());
     let action = link(app, &format!("/twilio/voice/turns/{turn}/transferred"));
-    let words = if words.is_empty() { std::slice::from_ref(&phrases.transferring) } else { words };
+    let words = words.unwrap_or_else(|| phrase(app, call.person(), &phrases.transferring));
     info!(call.sid = call.call_sid, turn, "A caller is connected to a person");
     // Without a number of its own the call shows the caller's, which is what the person wants to see.
-    twiml::transfer(&app.documents.transfer, how, words, Transfer { number, caller_id: "", action: &action })
+    twiml::transfer(&app.documents.transfer, how, &words, Transfer { number, caller_id: "", action: &action })
 }
 
 /// The document that takes a message.
@@ -28,7 +29,7 @@ pub(super) fn voicemail(app: &App, call: &OnCall, turn: i64) -> String {
     let callback = link(app, "/twilio/voice/recording");
     let max_length = app.config.voice.longest_voicemail.as_secs();
     let left = Voicemail { max_length, action: &action, callback: &callback };
-    twiml::voicemail(&app.documents.voicemail, how, std::slice::from_ref(&phrases.voicemail), left)
+    twiml::voicemail(&app.documents.voicemail, how, &phrase(app, call.person(), &phrases.voicemail), left)
 }
 
 /// `POST /twilio/voice/turns/{n}/transferred`
@@ -37,10 +38,10 @@ pub(super) async fn transferred(app: &App, end: &DialEnd, step: &VoiceStep) -> R
     let (how, phrases) = manner(app, call.person());
     info!(call.sid = step.call_sid, answered = end.answered, "A transfer is over");
     if end.answered {
-        return Ok(say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.transfer_over), ""));
+        return Ok(say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), &phrases.transfer_over), ""));
     }
     let action = link(app, &format!("/twilio/voice/turns/{}/offer", step.turn));
-    Ok(say_and_gather(&app.documents.answer, how, std::slice::from_ref(&phrases.transfer_failed), &action))
+    Ok(say_and_gather(&app.documents.answer, how, &phrase(app, call.person(), &phrases.transfer_failed), &action))
 }
 
 /// `POST /twilio/voice/turns/{n}/offer`: a message, or else whatever was said is the next turn.
@@ -63,7 +64,7 @@ pub(super) async fn recorded(app: &App, left: &Recorded) -> Result<String, Troub
     let Some(call) = in_its_language(app, &left.call).await? else { return Ok(refusal(app)) };
     let (how, phrases) = manner(app, call.person());
     let words = if left.is_message { &phrases.voicemail_thanks } else { &phrases.voicemail_empty };
-    Ok(say_and_go(&app.documents.goodbye, how, std::slice::from_ref(words), ""))
+    Ok(say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), words), ""))
 }
 
 /// Who is on the telephone, in the language that is spoken now.

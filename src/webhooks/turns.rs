@@ -5,12 +5,12 @@ use super::link;
 use super::requests::{CallRequest, Heard, SpeechTurn};
 use super::transfer;
 use super::voice::{Trouble, manner, next_turn, on_call, refusal};
+use super::voicing::{self, Part, phrase};
 use crate::app::App;
 use crate::clock::micros;
 use crate::conversation::call::OnCall;
-use crate::conversation::parts::{Part, next_part};
 use crate::conversation::reply::After;
-use crate::conversation::speech::{joined, spoken};
+use crate::conversation::speech::joined;
 use crate::conversation::turns::{Ending, Progress};
 use crate::db::DbError;
 use crate::db::calls::CallEvent;
@@ -18,11 +18,12 @@ use crate::db::conversations::Answer;
 use crate::db::turns::{Heard as Reached, NewTurn, TurnClaim, TurnEnd};
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
 use crate::twilio::twiml::{Words, say_and_gather, say_and_go};
-use std::slice::from_ref;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{Instrument, info, warn};
 
+/// What stands for the person's words in the first turn of a call that we placed.
+const ANSWERED: &str = "(the call is answered)";
 /// What `model_used` says of fixed sentences.
 const NO_MODEL: &str = "none";
 
@@ -35,7 +36,7 @@ pub(super) async fn take_turn(app: &Arc<App>, said: &SpeechTurn, step: &VoiceSte
     if !call.person().is_active {
         app.db.record_call(Some(user_id), event).await?;
         let (how, phrases) = manner(app, call.person());
-        return Ok(say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), ""));
+        return Ok(say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), &phrases.unavailable), ""));
     }
     let words = match said.heard() {
         Heard::Words(words) => words,
@@ -43,18 +44,40 @@ pub(super) async fn take_turn(app: &Arc<App>, said: &SpeechTurn, step: &VoiceSte
             app.db.record_call(Some(user_id), event).await?;
             let language = app.db.call_language(&step.call_sid).await?;
             let call = call.in_language(language.as_deref());
-            return if other == Heard::Again { again(app, &call, step).await } else { silence(app, &call, step).await };
+            return match other {
+                Heard::Again => again(app, &call, step, deadline).await,
+                _ => silence(app, &call, step).await,
+            };
         }
     };
+    answer(app, call, step, event, words, said.pressed("0"), deadline).await
+}
+
+/// The first words of a call that we placed: the assistant speaks, and the person's first words are turn 2.
+pub(super) async fn speak_first(app: &Arc<App>, call: OnCall, event: CallEvent) -> Result<String, Trouble> {
+    let deadline = Instant::now() + app.config.voice.reply_budget;
+    let step = VoiceStep { call_sid: call.call_sid.clone(), turn: 1, part: 0 };
+    answer(app, call, &step, event, ANSWERED.to_owned(), false, deadline).await
+}
+
+/// Claims the turn, has it answered, and tells what there is to hear by `deadline`.
+async fn answer(
+    app: &Arc<App>,
+    call: OnCall,
+    step: &VoiceStep,
+    event: CallEvent,
+    words: String,
+    wants_human: bool,
+    deadline: Instant,
+) -> Result<String, Trouble> {
     let new = NewTurn {
         call_sid: step.call_sid.clone(),
         turn: step.turn,
-        user_id,
+        user_id: call.person().user_id,
         peer: call.party.peer.clone(),
         input_text: words,
         at: event.at,
     };
-    let wants_human = said.pressed("0");
     // In a task of its own: a claim whose webhook is dropped would leave a turn that nobody answers.
     let claim = claim_and_start(app.clone(), call.clone(), step.clone(), event, new, wants_human).in_current_span();
     match tokio::spawn(claim).await.unwrap_or_else(|_| Err(DbError::stopped().into()))? {
@@ -83,25 +106,31 @@ async fn claim_and_start(
     let call = OnCall { purpose: claimed.purpose, ..call.in_language(claimed.language.as_deref()) };
     let (how, phrases) = manner(&app, call.person());
     let words = &new.input_text;
-    let fixed = if phrases.is_goodbye(words) {
-        let twiml = say_and_go(&app.documents.goodbye, how, from_ref(&phrases.goodbye), "");
+    let lasted = claimed.call_started_at.map_or(0, |started_at| new.at.saturating_sub(started_at));
+    let fixed = if lasted > micros(app.config.voice.longest_call) {
+        let twiml = say_and_go(&app.documents.goodbye, how, &phrase(&app, call.person(), &phrases.time_over), "");
+        Fixed { text: &phrases.time_over, after: After::EndCall, twiml }
+    } else if phrases.is_goodbye(words) {
+        let twiml = say_and_go(&app.documents.goodbye, how, &phrase(&app, call.person(), &phrases.goodbye), "");
         Fixed { text: &phrases.goodbye, after: After::EndCall, twiml }
     } else if wants_human || phrases.wants_human(words) {
         match &call.transfer_to {
             Some(number) => {
-                let twiml = transfer::connect(&app, &call, number, step.turn, &[]);
+                let twiml = transfer::connect(&app, &call, number, step.turn, None);
                 Fixed { text: &phrases.transferring, after: After::Transfer, twiml }
             }
             None => {
                 let action = next_turn(&app, &step);
-                let twiml = say_and_gather(&app.documents.answer, how, from_ref(&phrases.no_transfer), &action);
+                let sorry = phrase(&app, call.person(), &phrases.no_transfer);
+                let twiml = say_and_gather(&app.documents.answer, how, &sorry, &action);
                 Fixed { text: &phrases.no_transfer, after: After::Listen, twiml }
             }
         }
     } else if phrases.wants_voicemail(words) {
         Fixed { text: &phrases.voicemail, after: After::EndCall, twiml: transfer::voicemail(&app, &call, step.turn) }
     } else {
-        app.turns.start(claimed.claim, call, new);
+        app.turns.start(claimed.claim, call.clone(), new);
+        voicing::prepare(&app, &call, step.turn);
         return Ok(None);
     };
     fixed_answer(&app, &call, &step, claimed.claim, fixed).await.map(Some)
@@ -171,16 +200,17 @@ async fn tell(
     let Some(progress) = app.turns.wait(call, step.turn, told, deadline).await? else {
         // Never taken, so nothing may be stored for it.
         let (how, phrases) = manner(app, call.person());
-        return Ok(say_and_gather(&app.documents.apology, how, from_ref(&phrases.apology), &next_turn(app, step)));
+        let sorry = phrase(app, call.person(), &phrases.apology);
+        return Ok(say_and_gather(&app.documents.apology, how, &sorry, &next_turn(app, step)));
     };
-    let call = &call.clone().in_language(progress.language.map(|language| language.tag));
-    let part = next_part(progress.sentences.get(told..).unwrap_or_default(), progress.ending.is_some());
+    let call = &call.clone().speaking(progress.language);
+    let part = voicing::part(app, call, step, &progress, told, deadline).await;
     let now_told = told + part.sentences;
     let telling = match progress.ending {
         Some(ending) if now_told >= progress.sentences.len() => last_part(app, call, step, part, ending, now_told),
         _ if part.sentences > 0 => {
             let (how, _) = manner(app, call.person());
-            let twiml = say_and_go(&app.documents.part, how, &part.says, &next_part_of(app, step));
+            let twiml = say_and_go(&app.documents.part, how, &part.words, &next_part_of(app, step));
             Telling { twiml, told: Told::UpTo(joined(&progress.sentences[..now_told])), filler: None }
         }
         _ => hold(app, call, step, before, &progress).await?,
@@ -194,21 +224,24 @@ async fn tell(
 /// The end of an answer, and what follows it.
 fn last_part(app: &App, call: &OnCall, step: &VoiceStep, part: Part, ending: Ending, told: usize) -> Telling {
     let (how, phrases) = manner(app, call.person());
-    let (mut says, action) = (part.says, next_turn(app, step));
+    let action = next_turn(app, step);
     let mut means = Told::All;
+    let has_words = part.sentences > 0;
     let twiml = match (ending, &call.transfer_to) {
         (Ending::Whole(After::EndCall), _) => {
-            let says = if says.is_empty() { from_ref(&phrases.goodbye) } else { &says };
-            say_and_go(&app.documents.goodbye, how, says, "")
+            let words = if has_words { part.words } else { phrase(app, call.person(), &phrases.goodbye) };
+            say_and_go(&app.documents.goodbye, how, &words, "")
         }
-        (Ending::Whole(After::Transfer), Some(number)) => transfer::connect(app, call, number, step.turn, &says),
-        (Ending::Whole(_), _) => say_and_gather(&app.documents.answer, how, &says, &action),
+        (Ending::Whole(After::Transfer), Some(number)) => {
+            transfer::connect(app, call, number, step.turn, has_words.then_some(part.words))
+        }
+        (Ending::Whole(_), _) => say_and_gather(&app.documents.answer, how, &part.words, &action),
         (Ending::Failed, _) => {
-            says.push(phrases.apology.clone());
+            let words = part.words.and(phrase(app, call.person(), &phrases.apology));
             if told == 0 {
                 means = Told::Nothing;
             }
-            say_and_gather(&app.documents.apology, how, &says, &action)
+            say_and_gather(&app.documents.apology, how, &words, &action)
         }
     };
     Telling { twiml, told: means, filler: None }
@@ -229,7 +262,8 @@ async fn hold(
     };
     let waited = app.clock.now().saturating_sub(words_since.unwrap_or(progress.asked_at));
     if waited >= micros(app.config.voice.patience) {
-        let twiml = say_and_gather(&app.documents.apology, how, from_ref(&phrases.apology), &next_turn(app, step));
+        let sorry = phrase(app, call.person(), &phrases.apology);
+        let twiml = say_and_gather(&app.documents.apology, how, &sorry, &next_turn(app, step));
         return Ok(Telling { twiml, told: Told::TooLate, filler: None });
     }
     let next = next_part_of(app, step);
@@ -241,7 +275,7 @@ async fn hold(
     let last = app.db.last_filler(&step.call_sid).await?;
     let fillers = &phrases.one_moment;
     let filler = usize::try_from(last.map_or(step.turn, |last| last + 1)).unwrap_or(0) % fillers.len();
-    let twiml = say_and_go(&app.documents.hold, how, &fillers[filler..=filler], &next);
+    let twiml = say_and_go(&app.documents.hold, how, &phrase(app, call.person(), &fillers[filler]), &next);
     Ok(Telling { twiml, told: Told::Nothing, filler: i64::try_from(filler).ok() })
 }
 
@@ -251,13 +285,13 @@ fn next_part_of(app: &App, step: &VoiceStep) -> String {
 }
 
 /// The caller wants to hear the last answer again.
-async fn again(app: &App, call: &OnCall, step: &VoiceStep) -> Result<String, Trouble> {
+async fn again(app: &App, call: &OnCall, step: &VoiceStep, deadline: Instant) -> Result<String, Trouble> {
     let (how, phrases) = manner(app, call.person());
-    let says = match app.db.last_answer(&step.call_sid, step.turn).await? {
-        Some(answer) => spoken(&answer),
-        None => vec![phrases.nothing_to_repeat.clone()],
+    let words = match app.db.last_answer(&step.call_sid, step.turn).await? {
+        Some(answer) => voicing::again(app, call, step, &answer, deadline).await,
+        None => phrase(app, call.person(), &phrases.nothing_to_repeat),
     };
-    let twiml = say_and_gather(&app.documents.answer, how, &says, &next_turn(app, step));
+    let twiml = say_and_gather(&app.documents.answer, how, &words, &next_turn(app, step));
     keep(app, call, step, twiml, false).await
 }
 
@@ -267,9 +301,10 @@ async fn silence(app: &App, call: &OnCall, step: &VoiceStep) -> Result<String, T
     let again = app.db.voice_answer(&before).await?.is_some_and(|answer| answer.silent);
     let (how, phrases) = manner(app, call.person());
     let twiml = if again {
-        say_and_go(&app.documents.goodbye, how, from_ref(&phrases.goodbye), "")
+        say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), &phrases.goodbye), "")
     } else {
-        say_and_gather(&app.documents.answer, how, from_ref(&phrases.did_not_hear), &next_turn(app, step))
+        let question = phrase(app, call.person(), &phrases.did_not_hear);
+        say_and_gather(&app.documents.answer, how, &question, &next_turn(app, step))
     };
     info!(call.sid = step.call_sid, turn = step.turn, turn_ms = 0, again, "The caller said nothing");
     keep(app, call, step, twiml, true).await

@@ -2,6 +2,7 @@
 //! whatever the model or the database does.
 
 use super::requests::{CallRequest, DialEnd, Recorded, SpeechTurn};
+use super::voicing::phrase;
 use super::{Signed, Twiml, link, transfer, turns};
 use crate::app::App;
 use crate::conversation::call::OnCall;
@@ -102,7 +103,7 @@ pub(super) enum Trouble {
 }
 
 /// The answer, or within Twilio's time the trouble there is.
-async fn in_time<F>(app: &App, answer: impl Fn() -> F) -> Result<String, Trouble>
+pub(super) async fn in_time<F>(app: &App, answer: impl Fn() -> F) -> Result<String, Trouble>
 where
     F: Future<Output = Result<String, Trouble>>,
 {
@@ -127,7 +128,7 @@ fn apologise(app: &App, step: &VoiceStep, cause: &Trouble) -> Twiml {
     Twiml(say_and_gather(&app.documents.apology, how, std::slice::from_ref(&phrases.apology), &action))
 }
 
-async fn greet(app: &App, call: &CallRequest) -> Result<String, Trouble> {
+async fn greet(app: &Arc<App>, call: &CallRequest) -> Result<String, Trouble> {
     let event = call.event(app.clock.now());
     let Some(on_the_line) = on_call(app, call).await? else {
         app.db.record_call(None, event).await?;
@@ -135,28 +136,43 @@ async fn greet(app: &App, call: &CallRequest) -> Result<String, Trouble> {
         return Ok(refusal(app));
     };
     let person = on_the_line.person();
-    app.db.record_call(Some(person.user_id), event).await?;
+    app.db.record_call(Some(person.user_id), event.clone()).await?;
     if !person.is_active {
         info!(call.sid = call.call_sid, user.id = person.user_id, "Rejected the call of an inactive user");
-        return Ok(app.documents.reject.render(&[]));
+        // Only a call that still rings can be rejected.
+        let document = if call.is_ours() { &app.documents.goodbye } else { &app.documents.reject };
+        return Ok(document.render(&[]));
+    }
+    if on_the_line.purpose.is_some() {
+        info!(call.sid = call.call_sid, user.id = person.user_id, "A call of ours was answered");
+        return turns::speak_first(app, on_the_line, event).await;
     }
     info!(call.sid = call.call_sid, user.id = person.user_id, "Answered a call");
     let (how, phrases) = manner(app, person);
     let action = link(app, "/twilio/voice/turns/1");
-    Ok(say_and_gather(&app.documents.incoming, how, std::slice::from_ref(&phrases.greeting), &action))
+    Ok(say_and_gather(&app.documents.incoming, how, &phrase(app, person, &phrases.greeting), &action))
 }
 
 /// Who is on the telephone; `None` when it is nobody's call and strangers are refused.
 pub(super) async fn on_call(app: &App, call: &CallRequest) -> Result<Option<OnCall>, DbError> {
     let (person, us) = call.person_and_us();
-    let party = app.directory.party(&Address::parse(person), &Address::parse(us), &call.call_sid).await?;
+    let placed = if call.is_ours() { app.db.placed_call(&call.call_sid).await? } else { None };
+    let (party, purpose) = match placed {
+        // Whom we called is known; the number may be another user's, too.
+        Some(placed) => {
+            let person = app.directory.person(placed.user_id).await?;
+            let party = person.map(|person| Party { person: Arc::new(person), peer: String::new() });
+            (party, Some(placed.purpose))
+        }
+        None => (app.directory.party(&Address::parse(person), &Address::parse(us), &call.call_sid).await?, None),
+    };
     Ok(party.map(|party| OnCall {
         call_sid: call.call_sid.clone(),
         transfer_to: transfer_number(app, &party, person),
         party,
         caller: person.to_owned(),
         ours: us.to_owned(),
-        purpose: None,
+        purpose,
     }))
 }
 

@@ -139,6 +139,16 @@ fn cases() -> Vec<Case> {
         ),
         ("POST", "/preferences/?user_id=2", preferences.clone(), preference_fields()),
         ("PUT", "/preferences/1", preferences, preference_fields()),
+        (
+            "POST",
+            "/calls/",
+            json!({ "user_id": 1, "to": CALLER, "purpose": "Say hello." }),
+            vec![
+                ("user_id", [no_id(), missing(), null()].concat()),
+                ("to", phone_number()),
+                ("purpose", [no_text(), missing(), null(), texts([&"x".repeat(1_001)])].concat()),
+            ],
+        ),
         ("POST", "/conversation/", said.clone(), said_fields()),
         ("POST", "/sms/decision", said, said_fields()),
     ]

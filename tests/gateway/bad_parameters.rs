@@ -25,7 +25,7 @@ const NO_NUMBER: [&str; 15] = [
 ];
 
 /// The paths with an id, and its name.
-const WITH_ID: [(&str, &str, &str); 10] = [
+const WITH_ID: [(&str, &str, &str); 12] = [
     ("GET", "/users/{}", "user_id"),
     ("PUT", "/users/{}", "user_id"),
     ("DELETE", "/users/{}", "user_id"),
@@ -36,6 +36,8 @@ const WITH_ID: [(&str, &str, &str); 10] = [
     ("GET", "/history/{}/conversations", "user_id"),
     ("GET", "/history/{}/calls", "user_id"),
     ("GET", "/history/{}/sms", "user_id"),
+    ("GET", "/calls/{}", "call_sid"),
+    ("POST", "/calls/{}/hangup", "call_sid"),
 ];
 
 async fn ask(app: &TestApp, method: &str, path: &str) -> Answer {

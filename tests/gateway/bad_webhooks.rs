@@ -23,12 +23,21 @@ fn webhooks() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
         ("/twilio/voice", CALL, ""),
         ("/twilio/voice/turns/1", CALL, "|SpeechResult=Hi|Digits=1"),
         ("/twilio/voice/turns/1/parts/1", CALL, ""),
+        ("/twilio/voice/turns/1/transferred", CALL, "|DialCallStatus=no-answer|DialCallSid=CA2|DialCallDuration=0"),
+        ("/twilio/voice/turns/1/offer", CALL, "|SpeechResult=Hi|Digits=1"),
+        ("/twilio/voice/turns/1/recorded", CALL, "|RecordingUrl=https://api.twilio.com/RE1|RecordingDuration=7"),
         (
             "/twilio/voice/recording",
             "RecordingSid=RE1|RecordingUrl=https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1",
             "|RecordingStatus=completed|RecordingDuration=3",
         ),
         ("/twilio/voice/status", CALL, "|CallDuration=42|Timestamp=Thu, 15 Jan 2026 10:30:00 +0000"),
+        ("/twilio/voice/answered-by", "AnsweredBy=machine_end_beep", "|MachineDetectionDuration=3200"),
+        (
+            "/twilio/voice/message",
+            "From=+15005550006|To=+14155550177|Direction=outbound-api",
+            "|CallStatus=in-progress",
+        ),
         (
             "/twilio/sms",
             "From=+14155550177|To=+15005550006|Body=Hello|NumMedia=1|MediaUrl0=https://example.com/1",
@@ -113,7 +122,10 @@ fn assert_sound(path: &str, answer: &Answer, what: &str) {
         200 if path.ends_with("/sms") => drop(answer.messaging()),
         200 => drop(answer.voice()),
         204 => {
-            assert!(["/status", "/recording"].iter().any(|report| path.ends_with(report)), "{path} {what}");
+            assert!(
+                ["/status", "/recording", "/answered-by"].iter().any(|report| path.ends_with(report)),
+                "{path} {what}"
+            );
             assert_eq!(answer.body, "", "{path} {what}");
         }
         400..=499 => assert!(
@@ -206,8 +218,8 @@ on_both_databases! {
             let from = format!("+{}", "1".repeat(400));
             let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, if *name == "From" { &from } else { *value })).collect();
             let status = post(&app, path, &with_id(path, "XX1", &fields)).await.status;
-            let reads_it = !["/twilio/sms/status", "/twilio/voice/recording"].contains(&path);
-            assert_eq!(status, if reads_it { 400 } else { 204 }, "{path}");
+            let reads_no_sender = ["/twilio/sms/status", "/twilio/voice/answered-by", "/twilio/voice/recording"].contains(&path);
+            assert_eq!(status, if reads_no_sender { 204 } else { 400 }, "{path}");
         }
         assert_eq!(app.get("/users/").await, json!([]));
         assert_eq!(app.llm.request_count(), 0);

@@ -4,9 +4,9 @@ use crate::api_support::{assert_fields, assert_time, faulty_fields, ids, problem
 use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use serde_json::{Value, json};
 
-const CONVERSATION: &str = "id user_id channel call_sid turn input_text gpt_response input_tokens output_tokens \
-     processing_time_ms model_used created_at";
-const CALL: &str = "id user_id call_sid direction from_number to_number status duration_seconds started_at ended_at \
+const CONVERSATION: &str = "id user_id channel call_sid turn input_text gpt_response heard_text input_tokens \
+     output_tokens processing_time_ms model_used created_at";
+const CALL: &str = "id user_id call_sid direction from_number to_number status purpose answered_by duration_seconds started_at ended_at \
      summary requests voicemails created_at";
 const SMS: &str = "id user_id message_sid channel direction from_number to_number incoming_text media decision \
      reply_text reply_status error_code created_at";

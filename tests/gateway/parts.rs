@@ -1,6 +1,6 @@
 //! An answer told in parts, while the model still writes it.
 
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
@@ -167,6 +167,37 @@ on_both_databases! {
         let far = call.webhook("/twilio/voice/turns/1/parts/9", &[]).await.voice();
         assert!(far.gather().is_some() && far.say().is_empty(), "all was told before");
     }
+}
+
+#[tokio::test]
+async fn a_hang_up_that_another_gateway_hears_of_stops_the_model() {
+    let Some(database) = Database::postgres().await else { return };
+    let one = TestApp::start(&database).await;
+    let other = TestApp::start(&database).await;
+    let gate = Gate::closed();
+    one.llm.streams(&STORY, Between::Gate(gate.clone()));
+    gate.let_through(2);
+    assert_eq!(one.call(SID, CALLER, OURS).says(1, "Tell me a story").await.say(), STORY[0].trim());
+    other.call(SID, CALLER, OURS).is("completed", &[("CallDuration", "9")]).await;
+    one.llm.wait_for_in_flight(0).await;
+    one.until("/history/1/conversations", |turns| turns[0]["heard_text"] == STORY[0].trim()).await;
+}
+
+#[tokio::test]
+async fn the_parts_of_a_turn_may_be_asked_of_several_gateways_in_turn() {
+    let Some(database) = Database::postgres().await else { return };
+    let one = TestApp::start(&database).await;
+    let other = TestApp::start(&database).await;
+    let gate = Gate::closed();
+    one.llm.streams(&STORY, Between::Gate(gate.clone()));
+    gate.let_through(2);
+    let first = one.call(SID, CALLER, OURS).says(1, "Tell me a story").await;
+    let second = other.call(SID, CALLER, OURS).webhook(&first.redirect().unwrap(), &[]).await;
+    assert_eq!(second.voice().say(), STORY[1].trim());
+    gate.open();
+    let last = one.call(SID, CALLER, OURS).webhook(&second.voice().redirect().unwrap(), &[]).await.voice();
+    assert_eq!((last.say().as_str(), last.gather().is_some()), (STORY[2], true));
+    assert_eq!((one.llm.request_count(), other.llm.request_count()), (1, 0), "nobody took anything over");
 }
 
 /// All that is heard in a turn, through its parts to the Gather.

@@ -207,13 +207,13 @@ async fn every_operation_documents_itself_and_its_failures() {
             assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{named} {status}");
         }
     }
-    assert_eq!(operations.len(), 18, "{names:?}");
+    assert_eq!(operations.len(), 21, "{names:?}");
 }
 
 #[tokio::test]
 async fn the_documents_examples_are_accepted() {
     let database = Database::sqlite();
-    let app = TestApp::start(&database).await;
+    let app = TestApp::start_with(&database, &[("PUBLIC_BASE_URL", "https://gateway.example.com")]).await;
     let document = app.get("/openapi.json").await;
     let mut with_body = operations(&app).await;
     with_body.retain(|operation| operation.has_body());

@@ -21,7 +21,7 @@ fn every_language_has_its_sentences() {
         let texts = texts(source);
         for (name, text) in texts.iter().flat_map(|(name, texts)| texts.iter().map(move |text| (name, text))) {
             assert!(!text.is_empty() && text.trim() == text, "{language}: {text}");
-            let braces = name.starts_with("notice_");
+            let braces = name.starts_with("notice_") || name == "machine_message";
             assert!(!text.contains(['<', '>', '&']), "{language}: {text}");
             assert!(braces || !text.contains(['{', '}']), "{language}: {text}");
         }
@@ -119,6 +119,7 @@ fn sentences_that_cannot_be_said_are_refused() {
     };
     for (from, to, reason) in [
         ("Voicemail from {caller}", "Voicemail", "notice_voicemail lacks {caller}"),
+        ("{purpose}", "it", "machine_message lacks {purpose}"),
         ("{transcript}", "{}", "notice_voicemail lacks {transcript}"),
         ("{seconds} seconds", "some", "notice_voicemail_silent lacks {seconds}"),
         ("Voicemail from", "{who}", "notice_voicemail has an unknown placeholder, {who}"),
@@ -129,5 +130,30 @@ fn sentences_that_cannot_be_said_are_refused() {
     ] {
         let refused = refusal(from, to);
         assert!(refused.contains(reason), "{to}: {refused}");
+    }
+}
+
+#[test]
+fn every_sentence_that_is_spoken_has_a_name_of_its_own() {
+    const UNSPOKEN: [&str; 8] = [
+        "text_refused",
+        "notice_voicemail",
+        "notice_voicemail_silent",
+        "goodbyes",
+        "courtesies",
+        "human_wishes",
+        "voicemail_wishes",
+        "pleas",
+    ];
+    for (language, source) in BUILT_IN {
+        let phrases = parse(source).unwrap();
+        let spoken = texts(source).into_iter().filter(|(name, _)| !UNSPOKEN.contains(&name.as_str()));
+        for text in spoken.flat_map(|(_, texts)| texts) {
+            let name = phrases.name_of(&text).unwrap_or_else(|| panic!("{language}: {text} has no name"));
+            assert!(name.bytes().all(|byte| byte.is_ascii_graphic()), "{name}");
+            assert_eq!(phrases.named(&name), Some(text.as_str()), "{language}");
+        }
+        assert_eq!((phrases.named("goodbyes"), phrases.named("one_moment.99")), (None, None));
+        assert_eq!(phrases.name_of("Something else."), None);
     }
 }

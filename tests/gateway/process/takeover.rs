@@ -1,8 +1,8 @@
 //! A gateway that dies while it answers a turn, and the one that goes on in its place.
 
 use super::program::{Folder, Program};
-use super::twilio::{Around, as_given, webhook};
-use crate::support::app::{Answer, Database};
+use super::twilio::{Around, as_given, get, webhook};
+use crate::support::app::{Answer, Database, KEY};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 
@@ -22,6 +22,27 @@ async fn a_turn_whose_gateway_was_killed_is_finished_by_the_one_that_is_asked() 
 }
 
 #[tokio::test]
+async fn a_gateway_that_was_frozen_writes_nothing_into_a_turn_that_another_took_over() {
+    let Some(database) = Database::postgres().await else { return };
+    let (around, folder, url) = (Around::start().await, Folder::new(), database.url());
+    let settings = around.settings(&[("DATABASE_URL", &url), ("VOICE_REPLY_BUDGET", "1")]);
+    let mut frozen = Program::serve(&folder, &as_given(&settings)).await;
+    let other = Program::serve(&folder, &as_given(&settings)).await;
+    let gate = begin(&around, &frozen).await;
+    frozen.signal("STOP");
+    finish(&around, &other).await;
+    gate.open();
+    frozen.signal("CONT");
+    // It finds out with its next write, and ends in good order afterwards.
+    around.llm.wait_for_in_flight(0).await;
+    frozen.signal("TERM");
+    assert_eq!(frozen.ends().await.code(), Some(0));
+    let turns = get(&other, "/history/1/conversations", KEY).await.json();
+    assert_eq!(turns[0]["gpt_response"], format!("{BEGUN} {REST}"));
+    assert_eq!(turns[0]["heard_text"], serde_json::json!(null));
+}
+
+#[tokio::test]
 async fn a_turn_goes_on_after_its_gateway_was_killed_and_started_again() {
     let (around, folder) = (Around::start().await, Folder::new());
     let settings = around.settings(&[("DATABASE_URL", "sqlite://./calls.db"), ("VOICE_REPLY_BUDGET", "1")]);
@@ -33,7 +54,7 @@ async fn a_turn_goes_on_after_its_gateway_was_killed_and_started_again() {
 }
 
 /// The caller hears the first sentence, and the model falls silent.
-async fn begin(around: &Around, program: &Program) {
+async fn begin(around: &Around, program: &Program) -> Gate {
     let gate = Gate::closed();
     around.llm.streams(&[BEGUN, " And then", " nothing."], Between::Gate(gate.clone()));
     gate.let_through(2);
@@ -41,6 +62,7 @@ async fn begin(around: &Around, program: &Program) {
     assert_eq!(heard.say(), BEGUN);
     assert_eq!(heard.redirect().as_deref(), Some("/twilio/voice/turns/1/parts/1"));
     around.llm.says(REST);
+    gate
 }
 
 /// The caller hears the rest, and nothing twice.

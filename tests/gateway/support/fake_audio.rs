@@ -22,6 +22,7 @@ pub struct Recording {
 pub(super) struct Audio {
     speech: Endpoint<Value>,
     transcription: Endpoint<Recording>,
+    tells_words: bool,
 }
 
 struct Endpoint<R> {
@@ -49,6 +50,11 @@ impl FakeLlm {
     /// or a frame) or a WAV file does.
     pub fn synthesises(&self, bytes: &[u8]) {
         lock(&self.state).audio.speech.queue.push_back(audio(bytes));
+    }
+
+    /// Gives [`sound_of`] voice and words whenever the queue is empty, so that a test knows who said what.
+    pub fn speech_tells_words(&self) {
+        lock(&self.state).audio.tells_words = true;
     }
 
     /// Queues an error of the speech endpoint.
@@ -95,7 +101,14 @@ impl Audio {
         if text("model").is_empty() || text("voice").is_empty() || !(1..=4096).contains(&length) {
             return error(400, "a speech needs a model, a voice, and an input of 1 to 4096 characters");
         }
-        self.speech.answer(body, |body| audio(&if body["response_format"] == "wav" { wav() } else { mp3() }))
+        let tells_words = self.tells_words;
+        self.speech.answer(body, |body| {
+            let text = |name: &str| body[name].as_str().unwrap_or_default();
+            if tells_words {
+                return audio(&sound_of(text("voice"), text("input")));
+            }
+            audio(&if body["response_format"] == "wav" { wav() } else { mp3() })
+        })
     }
 
     /// Answers a transcription request; the standing answer is "This is a scripted transcript."
@@ -118,6 +131,11 @@ fn transcript(text: &str) -> Vec<u8> {
 
 fn failure(status: u16) -> Vec<u8> {
     json_response(status, &[], &error_body("the scripted model server fails", "server_error"))
+}
+
+/// What is no sound, but begins as an mp3 does, and tells who says what.
+pub fn sound_of(voice: &str, words: &str) -> Vec<u8> {
+    format!("ID3 {voice}: {words}").into_bytes()
 }
 
 /// Two silent frames: MPEG-1 layer III, 32 kbit/s, 44.1 kHz, mono, 104 bytes each.

@@ -1,0 +1,134 @@
+//! Who answers the calls that we place. A person goes on talking; an answering machine is left a message after its beep, and
+//! a fax is hung up on.
+
+use super::requests::{AnsweredBy, CallRequest};
+use super::status::out_of_reach;
+use super::voice::{Trouble, in_time, manner, on_call, refusal};
+use super::{Signed, Twiml};
+use crate::app::App;
+use crate::conversation::speech::says;
+use crate::conversation::turns::Ending;
+use crate::db::DbError;
+use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
+use crate::twilio::rest::{CallUpdate, RestError};
+use crate::twilio::twiml::say_and_go;
+use poem::http::{StatusCode, header};
+use poem::web::Data;
+use poem::{Error, Response, Result, handler};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tracing::{Instrument, error, info, warn};
+
+/// The pauses before Twilio is asked again. With Twilio's own ones the webhook stays in Twilio's time.
+const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
+/// The part of turn 1 under which a message is kept: no webhook asks for a part of this number.
+const MESSAGE_PART: i64 = i64::MAX;
+
+/// `POST /twilio/voice/answered-by`: Twilio has found out who answered, while the call goes on.
+#[handler]
+pub async fn answered_by(Signed(report): Signed<AnsweredBy>, app: Data<&Arc<App>>) -> Result<StatusCode> {
+    if let Some(who) = report.who {
+        // In a task of its own: what was begun at Twilio is written down even when this webhook is dropped.
+        let settle = settle(app.clone(), report.call_sid, who).in_current_span();
+        match tokio::spawn(settle).await.unwrap_or_else(|_| Err(DbError::stopped().into())) {
+            Ok(()) => {}
+            Err(Unsettled::Db(cause)) => return Err(out_of_reach(cause)),
+            Err(Unsettled::Twilio(cause)) => {
+                error!(error = %cause, "A call that a machine answered could not be changed");
+                let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).header(header::RETRY_AFTER, 2);
+                return Err(Error::from_response(answer.body("Twilio's REST API does not answer.")));
+            }
+        }
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why a report has to be delivered again.
+#[derive(Debug, thiserror::Error)]
+enum Unsettled {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Twilio(#[from] RestError),
+}
+
+/// Does what is to be done with a call that `who` answered, then writes it down, so that a redelivery does nothing more.
+async fn settle(app: Arc<App>, call_sid: String, who: String) -> std::result::Result<(), Unsettled> {
+    let placed = app.db.placed_call(&call_sid).await?;
+    if placed.as_ref().is_some_and(|placed| placed.answered_by.as_ref() == Some(&who)) {
+        return Ok(());
+    }
+    info!(call.sid = call_sid, call.answered_by = who, "A call of ours was answered by {who}");
+    let message_url = app.config.public_url.as_ref().map(|url| format!("{}/twilio/voice/message", url.base()));
+    let update = match (who.as_str(), &placed, &message_url) {
+        ("machine_end_beep" | "machine_end_silence" | "machine_end_other", Some(_), Some(url)) => {
+            Some(CallUpdate::Redirect(url))
+        }
+        // Nobody knows what to tell it.
+        ("machine_end_beep" | "machine_end_silence" | "machine_end_other" | "fax", ..) => Some(CallUpdate::Complete),
+        // A person, perhaps; or a machine that still speaks.
+        _ => None,
+    };
+    if let Some(update) = update {
+        change(&app, &call_sid, update).await?;
+    }
+    Ok(app.db.record_answered_by(&call_sid, &who).await?)
+}
+
+/// Changes a call that may be over by now.
+async fn change(app: &App, call_sid: &str, update: CallUpdate<'_>) -> std::result::Result<(), RestError> {
+    let Some(rest) = &app.rest else { return Ok(()) };
+    let mut pauses = AGAIN_AFTER.into_iter();
+    loop {
+        match (rest.update_call(call_sid, update).await, pauses.next()) {
+            (Ok(_), _) => return Ok(()),
+            (Err(cause @ RestError::Refused { .. }), _) => {
+                info!(call.sid = call_sid, error = %cause, "A call is over before it could be changed");
+                return Ok(());
+            }
+            (Err(RestError::NotTaken { .. } | RestError::Unreachable(_)), Some(pause)) => sleep(pause).await,
+            (Err(cause), _) => return Err(cause),
+        }
+    }
+}
+
+/// `POST /twilio/voice/message`: the machine listens.
+#[handler]
+pub async fn message(Signed(call): Signed<CallRequest>, app: Data<&Arc<App>>) -> Twiml {
+    Twiml(match in_time(&app, || leave_message(&app, &call)).await {
+        Ok(twiml) => twiml,
+        Err(cause) => {
+            warn!(call.sid = call.call_sid, error = %cause, "No message could be left");
+            app.documents.goodbye.render(&[])
+        }
+    })
+}
+
+/// What a person would have been told first, if that is there, else the purpose; then the call is over.
+async fn leave_message(app: &App, call: &CallRequest) -> std::result::Result<String, Trouble> {
+    let step = VoiceStep { call_sid: call.call_sid.clone(), turn: 1, part: MESSAGE_PART };
+    if let Some(stored) = app.db.voice_answer(&step).await? {
+        return Ok(stored.twiml);
+    }
+    let Some(call) = on_call(app, call).await? else { return Ok(refusal(app)) };
+    let deadline = Instant::now() + app.config.voice.reply_budget;
+    let opening = app.turns.wait(&call, step.turn, usize::MAX, deadline).await?;
+    // Nobody answers the machine's greeting.
+    app.turns.hang_up(&step.call_sid);
+    let opening = opening.filter(|opening| matches!(opening.ending, Some(Ending::Whole(_))));
+    let call = match &opening {
+        Some(opening) => call.speaking(opening.language),
+        None => call,
+    };
+    let (how, phrases) = manner(app, call.person());
+    let (words, told) = match (opening, &call.purpose) {
+        (Some(opening), _) if !opening.sentences.is_empty() => (says(&opening.sentences), Told::All),
+        (_, Some(purpose)) => (says(&[phrases.machine_message(purpose)]), Told::Nothing),
+        _ => (Vec::new(), Told::Nothing),
+    };
+    let twiml = say_and_go(&app.documents.goodbye, how, &words, "");
+    let answer = VoiceAnswer { part: step.part, silent: false, told: 0, filler: None, twiml };
+    info!(call.sid = step.call_sid, "Left a message on a machine");
+    Ok(app.db.keep_voice_answer(app.clock.now(), &step, call.person().user_id, answer, told).await?)
+}
