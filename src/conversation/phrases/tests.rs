@@ -135,10 +135,11 @@ fn sentences_that_cannot_be_said_are_refused() {
 
 #[test]
 fn every_sentence_that_is_spoken_has_a_name_of_its_own() {
-    const UNSPOKEN: [&str; 8] = [
+    const UNSPOKEN: [&str; 9] = [
         "text_refused",
         "notice_voicemail",
         "notice_voicemail_silent",
+        "unknown_caller",
         "goodbyes",
         "courtesies",
         "human_wishes",
