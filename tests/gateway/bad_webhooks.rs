@@ -26,6 +26,11 @@ fn webhooks() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
         ("/twilio/voice/turns/1/transferred", CALL, "|DialCallStatus=no-answer|DialCallSid=CA2|DialCallDuration=0"),
         ("/twilio/voice/turns/1/offer", CALL, "|SpeechResult=Hi|Digits=1"),
         ("/twilio/voice/turns/1/recorded", CALL, "|RecordingUrl=https://api.twilio.com/RE1|RecordingDuration=7"),
+        (
+            "/twilio/voice/recording",
+            "RecordingSid=RE1|RecordingUrl=https://api.twilio.com/2010-04-01/Accounts/AC1/Recordings/RE1",
+            "|RecordingStatus=completed|RecordingDuration=3",
+        ),
         ("/twilio/voice/status", CALL, "|CallDuration=42|Timestamp=Thu, 15 Jan 2026 10:30:00 +0000"),
         ("/twilio/voice/answered-by", "AnsweredBy=machine_end_beep", "|MachineDetectionDuration=3200"),
         (
@@ -116,10 +121,13 @@ fn assert_sound(path: &str, answer: &Answer, what: &str) {
     match answer.status {
         200 if path.ends_with("/sms") => drop(answer.messaging()),
         200 => drop(answer.voice()),
-        204 => assert!(
-            (path.ends_with("/status") || path.ends_with("/answered-by")) && answer.body.is_empty(),
-            "{path} {what}"
-        ),
+        204 => {
+            assert!(
+                ["/status", "/recording", "/answered-by"].iter().any(|report| path.ends_with(report)),
+                "{path} {what}"
+            );
+            assert_eq!(answer.body, "", "{path} {what}");
+        }
         400..=499 => assert!(
             !answer.body.contains("panick") && !answer.body.contains("SELECT"),
             "{path} {what}: {}",
@@ -210,7 +218,7 @@ on_both_databases! {
             let from = format!("+{}", "1".repeat(400));
             let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, if *name == "From" { &from } else { *value })).collect();
             let status = post(&app, path, &with_id(path, "XX1", &fields)).await.status;
-            let reads_no_sender = path == "/twilio/sms/status" || path == "/twilio/voice/answered-by";
+            let reads_no_sender = ["/twilio/sms/status", "/twilio/voice/answered-by", "/twilio/voice/recording"].contains(&path);
             assert_eq!(status, if reads_no_sender { 204 } else { 400 }, "{path}");
         }
         assert_eq!(app.get("/users/").await, json!([]));

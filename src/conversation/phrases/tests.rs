@@ -141,6 +141,7 @@ fn every_sentence_that_is_spoken_has_a_name_of_its_own() {
         "text_refused",
         "notice_voicemail",
         "notice_voicemail_silent",
+        "unknown_caller",
         "goodbyes",
         "courtesies",
         "human_wishes",
