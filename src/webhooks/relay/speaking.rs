@@ -2,7 +2,7 @@
 
 use super::answering::Answering;
 use super::line::Over;
-use super::session::{Session, Trouble};
+use super::session::Session;
 use crate::conversation::plain::Plain;
 use crate::conversation::reply::{After, Cost, Said};
 use crate::conversation::talk::Talk;
@@ -140,6 +140,13 @@ impl Session {
             };
             answering.talk.say(&words);
         }
+        if self.failures > 0 {
+            // This session makes up for those that were lost, however it ends.
+            self.failures = 0;
+            if let Err(cause) = app.db.forget_relay_failures(&call.call_sid).await {
+                warn!(call.sid = call.call_sid, error = %cause, "A session that works could not be written down");
+            }
+        }
         self.say(&words, true).await?;
         match after {
             After::Listen => {}
@@ -148,12 +155,6 @@ impl Session {
         }
         tell_of_answer(&call.call_sid, answering.turn, answering.elapsed_ms(), &answering.cost());
         self.spoken = Some((answering.claim.id, self.keep(answering, false, after, Heard::All).await));
-        if self.failures > 0 {
-            self.failures = 0;
-            if let Err(cause) = app.db.forget_relay_failures(&call.call_sid).await {
-                warn!(call.sid = call.call_sid, error = %cause, "A session that works could not be written down");
-            }
-        }
         Ok(())
     }
 
@@ -298,5 +299,23 @@ impl Session {
             error!(call.sid = self.call.call_sid, turn, error = %cause, "The answer of turn {turn} could not be stored");
         }
         talk
+    }
+}
+
+/// Why words are not answered.
+pub(super) enum Trouble {
+    Db(DbError),
+    Over(Over),
+}
+
+impl From<DbError> for Trouble {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl From<Over> for Trouble {
+    fn from(over: Over) -> Self {
+        Self::Over(over)
     }
 }
