@@ -45,6 +45,8 @@ pub(super) enum Written {
 
 /// Who is told while an answer is written.
 pub(super) trait Tell {
+    /// The model speaks; or it has said all it had to say, and the end of the turn is about to be stored.
+    fn speaks(&self, on: bool);
     /// These are all the sentences so far.
     fn more(&self, sentences: &[String]);
     /// The answer goes on in this language.
@@ -178,13 +180,17 @@ impl TurnWriter {
             // All that is there already is taken together: one write serves it.
             while let Some(said) = next.take() {
                 match said {
-                    Ok(Said::Words(text)) => complete.extend(cut.push(&text)),
+                    Ok(Said::Words(text)) => {
+                        told.speaks(true);
+                        complete.extend(cut.push(&text));
+                    }
                     Ok(Said::Switched(language)) => {
                         complete.extend(cut.finish());
                         cut = Sentences::new(language);
                         told.switched(language);
                     }
                     Ok(Said::End { after, whole }) => {
+                        told.speaks(false);
                         let rest = cut.finish();
                         // Of an answer that was cut the last sentence is broken, but better than nothing.
                         if whole || (complete.is_empty() && draft.sentences.is_empty()) {
