@@ -19,6 +19,8 @@ use crate::twilio::twiml::{Documents, DocumentsError};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Anybody can cause a refusal, so the log tells of one in this time and counts the others.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -49,6 +51,10 @@ pub struct App {
     pub tokens: Sealer,
     /// The spoken turns being answered.
     pub turns: Turns,
+    /// The ConversationRelay sessions that are open.
+    pub sessions: TaskTracker,
+    /// Tells them that the gateway stops.
+    pub stopping: CancellationToken,
     /// Refused webhooks are logged now and then.
     pub refusals: Throttle,
     /// When it started.
@@ -133,13 +139,17 @@ impl App {
             verifier,
             tokens,
             turns,
+            sessions: TaskTracker::new(),
+            stopping: CancellationToken::new(),
             refusals: Throttle::new(REFUSALS_TOLD_EVERY),
             started,
         }))
     }
 
-    /// Finishes the turns and jobs that were begun. No webhook may come in any more.
+    /// Finishes the turns and jobs that were begun. No webhook may come in any more, and the sessions must have been told.
     pub async fn drain(&self) {
+        self.sessions.close();
+        self.sessions.wait().await;
         self.turns.drain().await;
         self.outbox.drain().await;
     }

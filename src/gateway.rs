@@ -80,9 +80,11 @@ impl Gateway {
         &self.app
     }
 
-    /// Stops: no new connections, the requests in flight and the jobs in hand are finished, then the database is closed.
+    /// Stops: no new connections, calls over ConversationRelay are left to another gateway, the requests in flight and the
+    /// jobs in hand are finished, then the database is closed.
     pub async fn stop(self) {
         self.stop_serving.cancel();
+        self.app.stopping.cancel();
         self.server.await.ok();
         self.stop_working.cancel();
         let drain = async {

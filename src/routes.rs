@@ -3,11 +3,11 @@
 use crate::api;
 use crate::app::App;
 use crate::config::CorsOrigins;
-use crate::webhooks::{sms, status, voice};
+use crate::webhooks::{relay, sms, status, voice};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use poem::middleware::{CatchPanic, Cors};
-use poem::{Endpoint, EndpointExt, Error, Request, Response, Result, Route, post};
+use poem::{Endpoint, EndpointExt, Error, Request, Response, Result, Route, get, post};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +23,8 @@ fn urls(app: &Arc<App>) -> Route {
         .at("/twilio/voice/turns/:n/transferred", post(voice::transferred))
         .at("/twilio/voice/turns/:n/offer", post(voice::offer))
         .at("/twilio/voice/turns/:n/recorded", post(voice::recorded))
+        .at("/twilio/relay", get(relay::open))
+        .at("/twilio/relay/ended", post(relay::ended))
         .at("/twilio/sms", post(sms::incoming))
         .at("/twilio/sms/status", post(status::message))
         .nest_no_strip("/", api::routes(app))

@@ -26,7 +26,8 @@ CREATE TABLE user_preferences (
 );
 
 -- A call may be heard of first through a status callback, so its user may be filled in later. The language is the one
--- spoken when it is no longer the user's own; the requests are a JSON list.
+-- spoken when it is no longer the user's own; the requests are a JSON list. relay_failures counts the ConversationRelay
+-- sessions lost since one answered a turn, relay_session is the one counted last.
 CREATE TABLE call_logs (
     id INTEGER PRIMARY KEY,
     user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,
@@ -43,6 +44,7 @@ CREATE TABLE call_logs (
     purpose TEXT,
     answered_by TEXT,
     relay_failures BIGINT NOT NULL DEFAULT 0,
+    relay_session TEXT,
     summary TEXT,
     requests TEXT,
     created_at BIGINT NOT NULL

@@ -10,9 +10,12 @@ pub mod reply;
 pub mod sentences;
 pub mod service;
 pub mod speech;
+pub mod talk;
 pub mod thread;
 pub mod tools;
 pub mod turns;
+pub mod wishes;
 mod writer;
 
 pub use service::{Asked, ConversationService};
+pub use writer::tell_of_answer;

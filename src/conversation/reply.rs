@@ -118,8 +118,10 @@ impl Reply {
         loop {
             match self.pieces.next().await {
                 Some(Ok(Piece::Text(text))) => {
+                    // What is said after a tool stands apart from what was said before.
+                    let apart = self.text.is_empty() && self.rounds > 0;
                     self.text.push_str(&text);
-                    return Ok(Said::Words(text));
+                    return Ok(Said::Words(if apart { format!("\n{text}") } else { text }));
                 }
                 Some(Ok(Piece::Tool(call))) => self.calls.push(call),
                 Some(Ok(Piece::End(end))) => {

@@ -22,6 +22,15 @@ use tracing::{error, info, warn};
 /// However slowly a model speaks, nobody waits for it any more after this time.
 const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 
+/// Logs that a turn was answered.
+pub fn tell_of_answer(call_sid: &str, turn: i64, turn_ms: f64, cost: &Cost) {
+    let Cost { input_tokens: tokens_in, output_tokens: tokens_out, .. } = cost;
+    info!(call.sid = call_sid, turn, turn_ms, tokens_in, tokens_out, "Answered turn {turn} in {turn_ms} ms");
+    if turn_ms > SLOW_MS {
+        warn!(call.sid = call_sid, turn, turn_ms, "Answering a turn took longer than two seconds");
+    }
+}
+
 /// What an answer starts from.
 pub(super) struct Expected {
     /// What was said.
@@ -106,14 +115,7 @@ impl TurnWriter {
                 draft.sentences.is_empty()
             }
             Ok(()) => {
-                let Cost { input_tokens: tokens_in, output_tokens: tokens_out, .. } = draft.cost;
-                info!(
-                    call.sid = call_sid,
-                    turn, turn_ms, tokens_in, tokens_out, "Answered turn {turn} in {turn_ms} ms"
-                );
-                if turn_ms > SLOW_MS {
-                    warn!(call.sid = call_sid, turn, turn_ms, "Answering a turn took longer than two seconds");
-                }
+                tell_of_answer(call_sid, turn, turn_ms, &draft.cost);
                 false
             }
             Err(Break::TakenOver) => return Written::TakenOver,

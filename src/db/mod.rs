@@ -13,6 +13,7 @@ pub mod opt_outs;
 pub mod outbound;
 pub mod preferences;
 mod reader;
+pub mod relay;
 pub mod replies;
 pub mod reply_reports;
 pub mod turns;

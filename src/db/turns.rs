@@ -102,6 +102,8 @@ pub enum Heard {
     AsTold,
     /// Only this.
     Only(String),
+    /// An apology instead: it came too late.
+    TooLate,
 }
 
 macro_rules! sqlite_now {
@@ -229,12 +231,14 @@ impl Db {
                 Heard::All => (false, None),
                 Heard::AsTold => (true, None),
                 Heard::Only(text) => (false, Some(text.as_str())),
+                Heard::TooLate => (false, None),
             };
+            let late = matches!(end.heard, Heard::TooLate);
             let written = sqlx::query(
                 "UPDATE conversation_logs SET gpt_response = $3, failed = $4, input_tokens = COALESCE($5, input_tokens), \
                  output_tokens = COALESCE($6, output_tokens), model_used = COALESCE($7, model_used), \
                  processing_time_ms = $8, answered_at = $9, action = $10, lease_until = NULL, \
-                 heard_text = CASE WHEN $11 THEN COALESCE(heard_text, '') ELSE $12 END \
+                 heard_text = CASE WHEN $11 THEN COALESCE(heard_text, '') ELSE $12 END, late = late OR $13 \
                  WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed",
             )
             .bind(claim.id)
@@ -249,6 +253,7 @@ impl Db {
             .bind(end.action)
             .bind(as_told && answer.is_some())
             .bind(heard)
+            .bind(late)
             .execute(&mut *c)
             .await?
             .rows_affected();

@@ -2,6 +2,7 @@
 //! way to a webhook's fields.
 
 mod origin;
+pub mod relay;
 mod requests;
 mod signed;
 pub mod sms;

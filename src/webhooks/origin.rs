@@ -1,7 +1,38 @@
 //! The address Twilio called, as it must be known to check the signature over it.
 
+use crate::app::App;
 use crate::config::PublicUrl;
 use poem::http::HeaderMap;
+use poem::web::Data;
+use poem::{FromRequest, Request, RequestBody, Result};
+use std::sync::Arc;
+
+/// The address of a request, for handlers that name others of ours beside it.
+pub struct CalledUrl(String);
+
+impl<'r> FromRequest<'r> for CalledUrl {
+    async fn from_request(request: &'r Request, _body: &mut RequestBody) -> Result<Self> {
+        let app: Data<&Arc<App>> = Data::from_request_without_body(request).await?;
+        Ok(Self(url_of(request, &app)))
+    }
+}
+
+impl CalledUrl {
+    /// The address of a WebSocket of ours, whose path is `link`. Twilio takes no other scheme than `wss`.
+    pub fn socket(&self, link: &str) -> String {
+        let rest = self.0.split_once("://").map_or(self.0.as_str(), |(_, rest)| rest);
+        let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+        format!("wss://{authority}{link}")
+    }
+}
+
+/// The URL of a request.
+pub fn url_of(request: &Request, app: &App) -> String {
+    let peer = request.remote_addr().as_socket_addr().map(|address| address.ip());
+    let trusted = peer.is_some_and(|ip| app.config.trusted_proxies.iter().any(|net| net.contains(ip)));
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    called_url(request.headers(), target, app.config.public_url.as_ref(), trusted)
+}
 
 /// The URL of a request whose raw target (path and query, untouched) is `target`: below the `public` address if one is
 /// configured; else put together from `Host`, and from what proxies tell in `Forwarded` or `X-Forwarded-*` if the peer is

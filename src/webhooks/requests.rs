@@ -1,9 +1,12 @@
 //! The fields of each webhook (twilio.com/docs/voice/twiml, …/messaging/guides/webhook-request).
 
 use crate::clock::Micros;
+use crate::conversation::wishes::keys_in_words;
 use crate::db::calls::CallEvent;
 use crate::db::reply_reports::ReplyReport;
 use crate::twilio::form::Form;
+use crate::twilio::relay_messages::Setup;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
@@ -95,6 +98,60 @@ impl Webhook for CallRequest {
     }
 }
 
+impl From<&Setup> for CallRequest {
+    /// The call of a ConversationRelay session.
+    fn from(setup: &Setup) -> Self {
+        Self {
+            call_sid: setup.call_sid.clone(),
+            from: setup.from.clone(),
+            to: setup.to.clone(),
+            direction: setup.direction.clone(),
+            status: "in-progress".to_owned(),
+        }
+    }
+}
+
+/// How a ConversationRelay session ended.
+#[derive(Debug)]
+pub struct RelayEnd {
+    /// The call.
+    pub call: CallRequest,
+    /// The session.
+    pub session_id: String,
+    /// What we handed over with the session's end.
+    pub handoff: Option<Handoff>,
+}
+
+/// What comes after a ConversationRelay session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Handoff {
+    /// Goodbye was said: the call ends.
+    Goodbye,
+    /// The model ended the call.
+    EndCall,
+    /// The call has lasted as long as one may.
+    TimeOver,
+    /// The caller is connected to a person.
+    Transfer,
+    /// The caller leaves a message.
+    Voicemail,
+}
+
+impl Handoff {
+    /// As `handoffData`.
+    pub fn to_json(self) -> String {
+        serde_json::to_string(&self).expect("a name can always be written as JSON")
+    }
+}
+
+impl Webhook for RelayEnd {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        let handoff = form.get("HandoffData").and_then(|data| serde_json::from_str(data).ok());
+        Ok(Self { call: CallRequest::read(form)?, session_id: sid(form, "SessionId")?, handoff })
+    }
+}
+
 /// What a Gather heard.
 #[derive(Debug)]
 pub struct SpeechTurn {
@@ -121,7 +178,7 @@ impl SpeechTurn {
         match (self.speech.trim(), self.digits.trim()) {
             ("", "") => Heard::Silence,
             ("", "*") => Heard::Again,
-            ("", digits) => Heard::Words(format!("(keys pressed: {digits})")),
+            ("", digits) => Heard::Words(keys_in_words(digits)),
             (speech, _) => Heard::Words(speech.to_owned()),
         }
     }

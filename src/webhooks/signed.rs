@@ -1,6 +1,6 @@
 //! The extractor that lets only Twilio's requests through.
 
-use super::origin::called_url;
+use super::origin::url_of;
 use super::requests::Webhook;
 use crate::app::App;
 use crate::body;
@@ -9,7 +9,6 @@ use crate::twilio::signature::Payload;
 use poem::http::{StatusCode, header};
 use poem::web::Data;
 use poem::{Error, FromRequest, Request, RequestBody, Response, Result};
-use std::net::IpAddr;
 use std::sync::Arc;
 use tracing::warn;
 
@@ -42,9 +41,7 @@ impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
         let form = if is_bytes { Form::default() } else { Form::parse(&raw) };
         let payload = if is_bytes { Payload::Bytes(&raw) } else { Payload::Form(&form) };
 
-        let trusted = peer(request).is_some_and(|ip| app.config.trusted_proxies.iter().any(|net| net.contains(ip)));
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-        let url = called_url(request.headers(), target, app.config.public_url.as_ref(), trusted);
+        let url = url_of(request, &app);
         if form.pairs().len() > MOST_PAIRS || !app.verifier.accepts(Some(signature), &url, &payload) {
             if let Some(untold) = app.refusals.pass() {
                 // The URL is what operators get wrong, so it is told; it holds no secret.
@@ -68,10 +65,6 @@ impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
     }
 }
 
-fn forbidden() -> Error {
+pub(super) fn forbidden() -> Error {
     Error::from_response(Response::builder().status(StatusCode::FORBIDDEN).finish())
-}
-
-fn peer(request: &Request) -> Option<IpAddr> {
-    request.remote_addr().as_socket_addr().map(|address| address.ip())
 }

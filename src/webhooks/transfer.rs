@@ -11,11 +11,10 @@ use crate::twilio::twiml::{self, Transfer, Voicemail, say_and_gather, say_and_go
 use std::sync::Arc;
 use tracing::info;
 
-/// The document that connects the caller, saying `words` first or that it is done.
+/// The document that connects the caller, saying `words` first.
 pub(super) fn connect(app: &App, call: &OnCall, number: &str, turn: i64, words: &[String]) -> String {
-    let (how, phrases) = manner(app, call.person());
+    let (how, _) = manner(app, call.person());
     let action = link(app, &format!("/twilio/voice/turns/{turn}/transferred"));
-    let words = if words.is_empty() { std::slice::from_ref(&phrases.transferring) } else { words };
     info!(call.sid = call.call_sid, turn, "A caller is connected to a person");
     // Without a number of its own the call shows the caller's, which is what the person wants to see.
     twiml::transfer(&app.documents.transfer, how, words, Transfer { number, caller_id: "", action: &action })
@@ -67,7 +66,7 @@ pub(super) async fn recorded(app: &App, left: &Recorded) -> Result<String, Troub
 }
 
 /// Who is on the telephone, in the language that is spoken now.
-async fn in_its_language(app: &App, call: &CallRequest) -> Result<Option<OnCall>, Trouble> {
+pub(super) async fn in_its_language(app: &App, call: &CallRequest) -> Result<Option<OnCall>, Trouble> {
     let Some(on_call) = on_call(app, call).await? else { return Ok(None) };
     let language = app.db.call_language(&call.call_sid).await?;
     Ok(Some(on_call.in_language(language.as_deref())))

@@ -12,19 +12,16 @@ use crate::conversation::parts::{Part, next_part};
 use crate::conversation::reply::After;
 use crate::conversation::speech::{joined, spoken};
 use crate::conversation::turns::{Ending, Progress};
+use crate::conversation::wishes::{Wish, wish};
 use crate::db::DbError;
 use crate::db::calls::CallEvent;
-use crate::db::conversations::Answer;
-use crate::db::turns::{Heard as Reached, NewTurn, TurnClaim, TurnEnd};
+use crate::db::turns::NewTurn;
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
 use crate::twilio::twiml::{Words, say_and_gather, say_and_go};
 use std::slice::from_ref;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{Instrument, info, warn};
-
-/// What `model_used` says of fixed sentences.
-const NO_MODEL: &str = "none";
 
 /// `POST /twilio/voice/turns/{n}`: claims the turn, has it answered, and tells what the caller hears first.
 pub(super) async fn take_turn(app: &Arc<App>, said: &SpeechTurn, step: &VoiceStep) -> Result<String, Trouble> {
@@ -83,51 +80,20 @@ async fn claim_and_start(
     let call = OnCall { purpose: claimed.purpose, ..call.in_language(claimed.language.as_deref()) };
     let (how, phrases) = manner(&app, call.person());
     let words = &new.input_text;
-    let fixed = if phrases.is_goodbye(words) {
-        let twiml = say_and_go(&app.documents.goodbye, how, from_ref(&phrases.goodbye), "");
-        Fixed { text: &phrases.goodbye, after: After::EndCall, twiml }
-    } else if wants_human || phrases.wants_human(words) {
-        match &call.transfer_to {
-            Some(number) => {
-                let twiml = transfer::connect(&app, &call, number, step.turn, &[]);
-                Fixed { text: &phrases.transferring, after: After::Transfer, twiml }
-            }
-            None => {
-                let action = next_turn(&app, &step);
-                let twiml = say_and_gather(&app.documents.answer, how, from_ref(&phrases.no_transfer), &action);
-                Fixed { text: &phrases.no_transfer, after: After::Listen, twiml }
-            }
-        }
-    } else if phrases.wants_voicemail(words) {
-        Fixed { text: &phrases.voicemail, after: After::EndCall, twiml: transfer::voicemail(&app, &call, step.turn) }
-    } else {
+    let Some(wish) = wish(&call, phrases, words, wants_human) else {
         app.turns.start(claimed.claim, call, new);
         return Ok(None);
     };
-    fixed_answer(&app, &call, &step, claimed.claim, fixed).await.map(Some)
-}
-
-/// An answer that needs no model.
-struct Fixed<'a> {
-    text: &'a str,
-    after: After,
-    twiml: String,
-}
-
-async fn fixed_answer(
-    app: &App,
-    call: &OnCall,
-    step: &VoiceStep,
-    claim: TurnClaim,
-    fixed: Fixed<'_>,
-) -> Result<String, Trouble> {
-    let text = fixed.text.to_owned();
-    let answer = Answer { text, input_tokens: 0, output_tokens: 0, model: NO_MODEL.to_owned(), elapsed_ms: 0.0 };
+    let says = from_ref(wish.words(phrases));
+    let twiml = match wish {
+        Wish::Goodbye => say_and_go(&app.documents.goodbye, how, says, ""),
+        Wish::Person(number) => transfer::connect(&app, &call, number, step.turn, says),
+        Wish::Nobody => say_and_gather(&app.documents.answer, how, says, &next_turn(&app, &step)),
+        Wish::Voicemail => transfer::voicemail(&app, &call, step.turn),
+    };
     // Kept first: whoever waits for this turn must not take the words for an answer of the model's.
-    let kept = keep(app, call, step, fixed.twiml, false).await?;
-    let (action, heard) = (fixed.after.stored(), Reached::All);
-    let end = TurnEnd { answer: Some(answer), failed: false, action, heard, elapsed_ms: 0.0 };
-    app.db.end_turn(app.clock.now(), claim, end).await?;
+    let kept = keep(&app, &call, &step, twiml, false).await?;
+    app.db.end_turn(app.clock.now(), claimed.claim, wish.end(phrases)).await?;
     let (turn_ms, tokens_in, tokens_out) = (0, 0, 0);
     info!(
         call.sid = step.call_sid,
@@ -137,7 +103,7 @@ async fn fixed_answer(
         tokens_out,
         "Answered a turn without the model"
     );
-    Ok(kept)
+    Ok(Some(kept))
 }
 
 /// `POST /twilio/voice/turns/{n}/parts/{k}`: goes on with the answer.
@@ -201,7 +167,10 @@ fn last_part(app: &App, call: &OnCall, step: &VoiceStep, part: Part, ending: End
             let says = if says.is_empty() { from_ref(&phrases.goodbye) } else { &says };
             say_and_go(&app.documents.goodbye, how, says, "")
         }
-        (Ending::Whole(After::Transfer), Some(number)) => transfer::connect(app, call, number, step.turn, &says),
+        (Ending::Whole(After::Transfer), Some(number)) => {
+            let says = if says.is_empty() { from_ref(&phrases.transferring) } else { &says };
+            transfer::connect(app, call, number, step.turn, says)
+        }
         (Ending::Whole(_), _) => say_and_gather(&app.documents.answer, how, &says, &action),
         (Ending::Failed, _) => {
             says.push(phrases.apology.clone());

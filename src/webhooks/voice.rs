@@ -1,9 +1,11 @@
 //! A call over plain webhooks: greeting, turn after turn, goodbye. Every webhook is answered in time with something to hear,
 //! whatever the model or the database does.
 
+use super::origin::CalledUrl;
 use super::requests::{CallRequest, DialEnd, Recorded, SpeechTurn};
-use super::{Signed, Twiml, link, transfer, turns};
+use super::{Signed, Twiml, link, relay, transfer, turns};
 use crate::app::App;
+use crate::config::Transport;
 use crate::conversation::call::OnCall;
 use crate::conversation::party::{Party, Person};
 use crate::conversation::phrases::Phrases;
@@ -24,8 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(11);
 
 /// `POST /twilio/voice`: a call comes in.
 #[handler]
-pub async fn incoming(Signed(call): Signed<CallRequest>, app: Data<&Arc<App>>) -> Twiml {
-    match in_time(&app, || greet(&app, &call)).await {
+pub async fn incoming(Signed(call): Signed<CallRequest>, called: CalledUrl, app: Data<&Arc<App>>) -> Twiml {
+    match in_time(&app, || greet(&app, &call, &called)).await {
         Ok(twiml) => Twiml(twiml),
         Err(cause) => {
             error!(call.sid = call.call_sid, error = %cause, "A call could not be taken");
@@ -102,7 +104,7 @@ pub(super) enum Trouble {
 }
 
 /// The answer, or within Twilio's time the trouble there is.
-async fn in_time<F>(app: &App, answer: impl Fn() -> F) -> Result<String, Trouble>
+pub(super) async fn in_time<F>(app: &App, answer: impl Fn() -> F) -> Result<String, Trouble>
 where
     F: Future<Output = Result<String, Trouble>>,
 {
@@ -127,7 +129,7 @@ fn apologise(app: &App, step: &VoiceStep, cause: &Trouble) -> Twiml {
     Twiml(say_and_gather(&app.documents.apology, how, std::slice::from_ref(&phrases.apology), &action))
 }
 
-async fn greet(app: &App, call: &CallRequest) -> Result<String, Trouble> {
+async fn greet(app: &App, call: &CallRequest, called: &CalledUrl) -> Result<String, Trouble> {
     let event = call.event(app.clock.now());
     let Some(on_the_line) = on_call(app, call).await? else {
         app.db.record_call(None, event).await?;
@@ -142,6 +144,9 @@ async fn greet(app: &App, call: &CallRequest) -> Result<String, Trouble> {
     }
     info!(call.sid = call.call_sid, user.id = person.user_id, "Answered a call");
     let (how, phrases) = manner(app, person);
+    if person.voice_transport.unwrap_or(app.config.voice.transport) == Transport::Relay {
+        return Ok(relay::hand_over(app, &on_the_line, called, &phrases.greeting));
+    }
     let action = link(app, "/twilio/voice/turns/1");
     Ok(say_and_gather(&app.documents.incoming, how, std::slice::from_ref(&phrases.greeting), &action))
 }
@@ -184,7 +189,7 @@ pub(super) fn manner<'a>(app: &'a App, person: &'a Person) -> (Speaking<'a>, &'a
 }
 
 /// How somebody is spoken to of whom nothing is known.
-fn default_manner(app: &App) -> (Speaking<'_>, &Phrases) {
+pub(super) fn default_manner(app: &App) -> (Speaking<'_>, &Phrases) {
     let language = &voices::languages()[0];
     let voice = voices::voice_for(voices::DEFAULT_VOICE, language);
     (speaking(app, voice, language), app.phrases.of(language))

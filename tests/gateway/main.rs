@@ -16,6 +16,7 @@ mod preferences;
 mod process;
 mod properties;
 mod recordings;
+mod relay;
 mod schema;
 mod server;
 mod service;

@@ -9,7 +9,7 @@ use crate::support::wait::PATIENCE;
 use crate::support::xml::Element;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Map, Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -24,6 +24,8 @@ pub struct Relay {
     language: String,
     received: Vec<Value>,
     began: Instant,
+    /// How long a message of the gateway's is waited for.
+    patience: Duration,
 }
 
 /// How a session ended, as Twilio tells the action of the `<Connect>`.
@@ -60,7 +62,8 @@ impl Relay {
 
         let session = format!("VX{}", uuid::Uuid::new_v4().simple());
         let language = relay.attr("transcriptionLanguage").or(relay.attr("language")).unwrap_or("en-US").to_owned();
-        let mut opened = Self { socket, session, language, received: Vec::new(), began: Instant::now() };
+        let mut opened =
+            Self { socket, session, language, received: Vec::new(), began: Instant::now(), patience: PATIENCE };
         let text = |parameter: &Element, name| parameter.attr(name).unwrap_or_default().to_owned();
         let parameters: Map<String, Value> = relay
             .find_all("Parameter")
@@ -109,6 +112,11 @@ impl Relay {
             "durationUntilInterruptMs": milliseconds,
         });
         self.sends_raw(&message.to_string()).await;
+    }
+
+    /// The caller says nothing for longer than anything else takes that a test waits for.
+    pub fn stays_silent(&mut self) {
+        self.patience = 3 * PATIENCE;
     }
 
     /// Sends a text frame as it is.
@@ -188,7 +196,7 @@ impl Relay {
     /// The next message, or none when the connection has ended.
     async fn receive(&mut self) -> Option<Value> {
         loop {
-            let frame = timeout(PATIENCE, self.socket.next()).await;
+            let frame = timeout(self.patience, self.socket.next()).await;
             let frame = frame.unwrap_or_else(|_| panic!("the gateway says nothing after {:#?}", self.received));
             match frame {
                 Some(Ok(Message::Text(text))) => {

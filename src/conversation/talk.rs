@@ -1,0 +1,135 @@
+//! What is said to a caller in one go, and how much of it was heard when the caller broke in.
+
+use std::ops::Range;
+
+/// Words as they were sent to be spoken: an answer, and the fillers between its pieces.
+#[derive(Debug, Clone, Default)]
+pub struct Talk {
+    text: String,
+    /// Where in the text the fillers stand, in order; they are no part of the answer.
+    fillers: Vec<Range<usize>>,
+}
+
+impl Talk {
+    /// More of the answer.
+    pub fn say(&mut self, words: &str) {
+        self.text.push_str(words);
+    }
+
+    /// A filler.
+    pub fn fill(&mut self, words: &str) {
+        let start = self.text.len();
+        self.text.push_str(words);
+        self.fillers.push(start..self.text.len());
+    }
+
+    /// Whether what is said next needs a blank before it.
+    pub fn needs_blank(&self) -> bool {
+        !self.text.is_empty() && !self.text.ends_with(char::is_whitespace)
+    }
+
+    /// Whether there is no word of an answer yet.
+    pub fn is_empty(&self) -> bool {
+        !self.answer().contains(char::is_alphanumeric)
+    }
+
+    /// The answer so far.
+    pub fn answer(&self) -> String {
+        self.up_to(self.text.len())
+    }
+
+    /// What of the answer was heard, when the caller broke in after `utterance`: Twilio's account of what was spoken, which
+    /// may be only the end of it and have other blanks and signs than ours. What cannot be found in the talk counts as it
+    /// is told, but never for more than there is.
+    pub fn heard(&self, utterance: &str) -> String {
+        match self.find_end(utterance) {
+            Some(end) => self.up_to(end),
+            None => utterance.trim().chars().take(self.answer().chars().count()).collect(),
+        }
+    }
+
+    /// The answer up to this byte of the text.
+    fn up_to(&self, end: usize) -> String {
+        let (mut answer, mut at) = (String::new(), 0);
+        for filler in self.fillers.iter().take_while(|filler| filler.start < end) {
+            answer.push_str(&self.text[at..filler.start]);
+            at = filler.end;
+        }
+        answer.push_str(self.text.get(at..end).unwrap_or_default());
+        answer.trim().to_owned()
+    }
+
+    /// The byte after the first place where the letters of `utterance` stand, and after the signs that follow them.
+    fn find_end(&self, utterance: &str) -> Option<usize> {
+        let wanted: Vec<char> = letters(utterance).map(|(_, letter)| letter).collect();
+        let Some(last) = wanted.len().checked_sub(1) else { return Some(0) };
+        let ours: Vec<(usize, char)> = letters(&self.text).collect();
+        let found = ours.windows(wanted.len()).find(|window| window.iter().map(|(_, c)| c).eq(&wanted))?;
+        let end = found[last].0;
+        let signs = self.text[end..].chars().take_while(|c| !c.is_alphanumeric() && !c.is_whitespace());
+        Some(end + signs.map(char::len_utf8).sum::<usize>())
+    }
+}
+
+/// The letters and digits of a text in lower case, each with the byte after it.
+fn letters(text: &str) -> impl Iterator<Item = (usize, char)> {
+    let all = text.char_indices().filter(|(_, c)| c.is_alphanumeric());
+    all.flat_map(|(at, c)| c.to_lowercase().map(move |lower| (at + c.len_utf8(), lower)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn talk(said: &[&str]) -> Talk {
+        let mut talk = Talk::default();
+        for words in said {
+            match words.strip_prefix("filler: ") {
+                Some(filler) => talk.fill(filler),
+                None => talk.say(words),
+            }
+        }
+        talk
+    }
+
+    #[test]
+    fn what_was_heard_is_the_answer_up_to_where_the_caller_broke_in() {
+        let talk = talk(&["Paris is the capital. ", "It has two million people, ", "and more around it."]);
+        assert_eq!(talk.heard("Paris is the"), "Paris is the");
+        assert_eq!(talk.heard("Paris is the capital."), "Paris is the capital.");
+        assert_eq!(talk.heard("Paris is the capital. It has two mill"), "Paris is the capital. It has two mill");
+        assert_eq!(talk.heard(&talk.answer()), talk.answer());
+        assert_eq!(talk.heard(""), "");
+    }
+
+    #[test]
+    fn blanks_signs_and_case_make_no_difference() {
+        let talk = talk(&["Well —  it's\n“3.5 km”, ", "I think. More."]);
+        assert_eq!(talk.heard("well it's 3.5 KM I think"), "Well —  it's\n“3.5 km”, I think.");
+        assert_eq!(super::Talk { text: "你好。再见！".to_owned(), fillers: vec![] }.heard("你 好。"), "你好。");
+    }
+
+    #[test]
+    fn only_the_last_utterance_may_be_told() {
+        let talk = talk(&["First. Second. Third. Fourth."]);
+        assert_eq!(talk.heard("Second. Third"), "First. Second. Third.");
+    }
+
+    #[test]
+    fn fillers_are_no_part_of_the_answer() {
+        let talk = talk(&["filler: One moment, please. ", "It is ", "filler: Let me think. ", "five."]);
+        assert_eq!(talk.answer(), "It is five.");
+        assert_eq!(talk.heard("One moment, please. It is Let me think. five"), "It is five.");
+        assert_eq!(talk.heard("One moment, please. It is Let me"), "It is");
+        assert_eq!(talk.heard("One moment"), "");
+        assert!(super::tests::talk(&["filler: One moment. "]).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_found_counts_as_told_but_never_for_more_than_was_said() {
+        let talk = talk(&["One two."]);
+        assert_eq!(talk.heard("1 2"), "1 2");
+        assert_eq!(talk.heard("something else entirely"), "somethin");
+        assert_eq!(Talk::default().heard("something"), "");
+    }
+}

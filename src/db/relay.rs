@@ -1,0 +1,74 @@
+//! Calls over ConversationRelay: where one stands when a session begins, what was heard of it, and sessions that were lost.
+
+use super::{Db, DbError, read, unit};
+use crate::clock::Micros;
+use sqlx::FromRow;
+
+/// Where a call stands.
+#[derive(Debug, Clone, FromRow)]
+pub struct RelayCall {
+    /// The highest turn so far; 0 before the first.
+    pub last_turn: i64,
+    /// The tag of the language that is spoken, when it is no longer the user's own.
+    pub language: Option<String>,
+    /// Why we called, when we did.
+    pub purpose: Option<String>,
+    /// Sessions lost since the last one that answered a turn.
+    pub relay_failures: i64,
+    /// When the call began.
+    pub started_at: Micros,
+}
+
+impl Db {
+    /// Where a call stands; `None` when it is not known.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn relay_call(&self, call_sid: &str) -> Result<Option<RelayCall>, DbError> {
+        let text = "SELECT COALESCE((SELECT MAX(turn) FROM conversation_logs WHERE call_sid = $1), 0) AS last_turn, \
+                    language, purpose, relay_failures, started_at FROM call_logs WHERE call_sid = $1";
+        read!(self, fetch_optional, text, call_sid)
+    }
+
+    /// Of the answer in this row only `heard` reached the caller after all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn heard_only(&self, turn_id: i64, heard: String) -> Result<(), DbError> {
+        unit!(self, [heard], |c| {
+            let query = sqlx::query("UPDATE conversation_logs SET heard_text = $2 WHERE id = $1");
+            query.bind(turn_id).bind(&heard).execute(&mut *c).await?;
+            Ok(())
+        })
+    }
+
+    /// A session of a call was lost, which counts once however often it is told. Answers with the sessions lost since the
+    /// last one that answered a turn.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn count_relay_failure(&self, call_sid: &str, session_id: &str) -> Result<i64, DbError> {
+        let (call_sid, session_id) = (call_sid.to_owned(), session_id.to_owned());
+        unit!(self, [call_sid, session_id], |c| {
+            let text = "UPDATE call_logs SET relay_session = $2, relay_failures = relay_failures + \
+                        CASE WHEN relay_session IS DISTINCT FROM $2 THEN 1 ELSE 0 END \
+                        WHERE call_sid = $1 RETURNING relay_failures";
+            let counted: Option<(i64,)> =
+                sqlx::query_as(text).bind(&call_sid).bind(&session_id).fetch_optional(&mut *c).await?;
+            Ok(counted.map_or(1, |(failures,)| failures))
+        })
+    }
+
+    /// A session of a call works.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_relay_failures(&self, call_sid: &str) -> Result<(), DbError> {
+        let call_sid = call_sid.to_owned();
+        unit!(self, [call_sid], |c| {
+            let query = sqlx::query("UPDATE call_logs SET relay_failures = 0 WHERE call_sid = $1");
+            query.bind(&call_sid).execute(&mut *c).await?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,143 @@
+//! Calls over ConversationRelay: handed over to a WebSocket, talked through there, and taken back when the session is over.
+
+mod answering;
+mod line;
+mod session;
+mod speaking;
+
+use super::origin::{CalledUrl, url_of};
+use super::requests::{Handoff, RelayEnd};
+use super::signed::forbidden;
+use super::transfer::{self, in_its_language};
+use super::voice::{Trouble, default_manner, in_time, manner, next_turn, refusal};
+use super::{Signed, Twiml, link};
+use crate::app::App;
+use crate::clock::{Micros, SECOND};
+use crate::conversation::call::OnCall;
+use crate::db::voice_answers::VoiceStep;
+use crate::twilio::signature::Payload;
+use crate::twilio::twiml::{Relay, Words, relay, say_and_gather, say_and_go};
+use crate::twilio::voices;
+use poem::http::StatusCode;
+use poem::web::Data;
+use poem::web::websocket::{WebSocket, WebSocketConfig};
+use poem::{Error, FromRequest, IntoResponse, Request, RequestBody, Response, Result, handler};
+use std::slice::from_ref;
+use std::sync::Arc;
+use tracing::{error, info, warn};
+
+/// How long Twilio may take from the document to the first frame.
+const HANDOVER: Micros = 300 * SECOND;
+/// What a token of a session is made for.
+const PURPOSE: &str = "relay";
+/// Sessions at the same time; further calls are told that their session failed, and go on over webhooks.
+const SESSIONS: usize = 4096;
+/// Lost sessions in a row after which a call goes on over webhooks.
+const FAILURES: i64 = 2;
+/// What a socket buffers; the library's own buffers would take 256 KiB.
+const BUFFER_BYTES: usize = 4 * 1024;
+/// The longest frame either way; the longest utterance of many minutes is shorter.
+const FRAME_BYTES: usize = 64 * 1024;
+
+/// The document that hands a call over to the WebSocket. Without a greeting the call goes on where it was.
+pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: &str) -> String {
+    let person = call.person();
+    let (how, _) = manner(app, person);
+    let connection = Relay {
+        url: &called.socket(&link(app, "/twilio/relay")),
+        greeting,
+        languages: &voices::relay_languages(&person.tts_voice),
+        token: &app.tokens.seal(PURPOSE, &call.call_sid, app.clock.now() + HANDOVER),
+        action: &link(app, "/twilio/relay/ended"),
+    };
+    relay(&app.documents.relay, how, connection)
+}
+
+/// A handshake of a WebSocket that Twilio signed; anything else is answered 403.
+pub struct SignedHandshake;
+
+impl<'r> FromRequest<'r> for SignedHandshake {
+    async fn from_request(request: &'r Request, _body: &mut RequestBody) -> Result<Self> {
+        let app: Data<&Arc<App>> = Data::from_request_without_body(request).await?;
+        let signature = request.headers().get("x-twilio-signature").map(|value| value.as_bytes());
+        let url = url_of(request, &app);
+        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        // What was signed as `wss` may reach us as `ws`, behind a proxy or in a trial without one.
+        let is_signed = ["wss", "ws"]
+            .iter()
+            .any(|scheme| app.verifier.accepts(signature, &format!("{scheme}://{rest}"), &Payload::Nothing));
+        if is_signed {
+            return Ok(Self);
+        }
+        if let Some(untold) = app.refusals.pass() {
+            warn!(webhook.url = url, untold, "Refused a ConversationRelay session: its signature does not fit");
+        }
+        Err(forbidden())
+    }
+}
+
+/// `GET /twilio/relay`: Twilio opens the WebSocket of a call.
+#[handler]
+pub async fn open(_: SignedHandshake, socket: WebSocket, app: Data<&Arc<App>>) -> Result<Response> {
+    if app.stopping.is_cancelled() || app.sessions.len() >= SESSIONS {
+        return Err(Error::from_status(StatusCode::SERVICE_UNAVAILABLE));
+    }
+    let config = WebSocketConfig::default()
+        .read_buffer_size(BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(2 * FRAME_BYTES)
+        .max_message_size(Some(FRAME_BYTES))
+        .max_frame_size(Some(FRAME_BYTES));
+    let (app, place) = (app.clone(), app.sessions.token());
+    let talk = move |socket| async move {
+        session::run(app, socket).await;
+        drop(place);
+    };
+    Ok(socket.config(config).on_upgrade(talk).into_response())
+}
+
+/// `POST /twilio/relay/ended`: a session is over, and Twilio asks what comes next.
+#[handler]
+pub async fn ended(Signed(end): Signed<RelayEnd>, called: CalledUrl, app: Data<&Arc<App>>) -> Twiml {
+    match in_time(&app, || go_on(&app, &end, &called)).await {
+        Ok(twiml) => Twiml(twiml),
+        Err(cause) => {
+            error!(call.sid = end.call.call_sid, error = %cause, "A call could not go on after its session");
+            let (how, phrases) = default_manner(&app);
+            Twiml(say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), ""))
+        }
+    }
+}
+
+/// What comes after a session: what was handed over, or, when it was lost, another one. A call that loses two in a row goes
+/// on over webhooks.
+async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, Trouble> {
+    let call_sid = &end.call.call_sid;
+    if end.call.is_over() {
+        app.db.record_call(None, end.call.event(app.clock.now())).await?;
+        return Ok(app.documents.empty.render(&[]));
+    }
+    let Some(call) = in_its_language(app, &end.call).await? else { return Ok(refusal(app)) };
+    let (how, phrases) = manner(app, call.person());
+    let turn = app.db.relay_call(call_sid).await?.map_or(0, |call| call.last_turn);
+    let next = next_turn(app, &VoiceStep { call_sid: call_sid.clone(), turn, part: 0 });
+    match (end.handoff, &call.transfer_to) {
+        // The words were said in the session.
+        (Some(Handoff::Transfer), Some(number)) => Ok(transfer::connect(app, &call, number, turn, &[])),
+        (Some(Handoff::Transfer), None) => {
+            Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.no_transfer), &next))
+        }
+        (Some(Handoff::Voicemail), _) => Ok(transfer::voicemail(app, &call, turn)),
+        (Some(Handoff::Goodbye | Handoff::EndCall | Handoff::TimeOver), _) => {
+            Ok(say_and_go(&app.documents.goodbye, how, Words::Say(&[]), ""))
+        }
+        (None, _) => {
+            let failures = app.db.count_relay_failure(call_sid, &end.session_id).await?;
+            info!(call.sid = call_sid, failures, "A ConversationRelay session was lost");
+            if failures < FAILURES {
+                return Ok(hand_over(app, &call, called, ""));
+            }
+            Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.apology), &next))
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! One session: everything that happens on it, in the order it happens. One task, one loop; what takes time is waited for
+//! beside the caller, who may break in at any moment.
+
+use super::PURPOSE;
+use super::answering::Answering;
+use super::line::{Line, Over};
+use crate::app::App;
+use crate::conversation::call::OnCall;
+use crate::conversation::phrases::Phrases;
+use crate::conversation::reply::Said;
+use crate::conversation::speech::speaking_time;
+use crate::conversation::talk::Talk;
+use crate::conversation::wishes::keys_in_words;
+use crate::db::DbError;
+use crate::db::relay::RelayCall;
+use crate::llm::LlmError;
+use crate::twilio::relay_messages::{self, FrameError, FromTwilio, Setup, ToTwilio};
+use crate::webhooks::requests::{CallRequest, Handoff};
+use crate::webhooks::voice::on_call;
+use poem::web::websocket::{CloseCode, Message, WebSocketStream};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+/// How long the first frame may take.
+const SETUP: Duration = Duration::from_secs(10);
+/// How often a sign of life is asked for, and after how long without any frame the connection counts as lost.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+const LIFELESS: Duration = Duration::from_secs(60);
+/// How long a caller may say nothing after the last words were spoken.
+const SILENCE: Duration = Duration::from_secs(10);
+/// How long another key is waited for, and how many there can be.
+const NEXT_KEY: Duration = Duration::from_millis(1500);
+const MOST_KEYS: usize = 64;
+/// Between the last word and the end of the session; how long words take is only estimated.
+const BREATH: Duration = Duration::from_millis(500);
+/// Broken frames in a row after which the session is closed, as Twilio does on its side.
+const BROKEN: u32 = 10;
+
+/// A session.
+pub(super) struct Session {
+    pub(super) app: Arc<App>,
+    pub(super) line: Line,
+    pub(super) call: Arc<OnCall>,
+    /// The number of the last turn.
+    pub(super) turn: i64,
+    /// Sessions of this call that were lost before and not made up for.
+    pub(super) failures: i64,
+    /// The turn that is being answered.
+    pub(super) answering: Option<Box<Answering>>,
+    /// The answer that may still be spoken, and the row of its turn.
+    pub(super) spoken: Option<(i64, Talk)>,
+    /// When all words will have been spoken.
+    pub(super) spoken_until: Instant,
+    /// The filler that was said last.
+    pub(super) filler: usize,
+    /// The session ends at this time, and then this follows.
+    pub(super) leaving: Option<(Instant, Handoff)>,
+    /// Done when the session is over: a late answer is not waited for any longer.
+    pub(super) gone: CancellationToken,
+    /// When the caller was heard last, and how often in a row there was nothing to hear.
+    heard_at: Instant,
+    silences: u32,
+    keys: String,
+    keys_at: Option<Instant>,
+    time_over_at: Instant,
+    ping_at: Instant,
+    last_frame: Instant,
+    broken: u32,
+}
+
+/// What a session waits for.
+enum Event {
+    Frame(Result<Message, Over>),
+    Said(Result<Said, LlmError>),
+    Time,
+    Stop,
+}
+
+/// Holds a session on a WebSocket whose handshake was signed.
+pub(super) async fn run(app: Arc<App>, socket: WebSocketStream) {
+    let mut line = Line::new(socket);
+    let setup = match timeout(SETUP, set_up(&app, &mut line)).await.unwrap_or(Err(UNKNOWN)) {
+        Ok(setup) => setup,
+        Err(over) => {
+            warn!("Refused a ConversationRelay session that does not say whose call it is");
+            return line.close(over).await;
+        }
+    };
+    let call_sid = setup.call_sid.as_str();
+    let (call, known) = match find_call(&app, &setup).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return line.close(UNKNOWN).await,
+        Err(cause) => {
+            error!(call.sid = call_sid, error = %cause, "A ConversationRelay session could not begin");
+            return line.close(Over::Closed(CloseCode::Error, "the gateway cannot serve it")).await;
+        }
+    };
+    info!(call.sid = call_sid, sessions = app.sessions.len(), "A ConversationRelay session began");
+    let mut session = Session::new(app, line, call, known);
+    let over = session.talk().await;
+    session.break_off().await;
+    session.gone.cancel();
+    info!(call.sid = call_sid, "A ConversationRelay session is over: {over:?}");
+    session.line.close(over).await;
+}
+
+/// What is answered to somebody who does not say whose call it is.
+const UNKNOWN: Over = Over::Closed(CloseCode::Policy, "a setup with the token of its call must come first");
+
+/// The first frame, which must be of a call that was handed over.
+async fn set_up(app: &App, line: &mut Line) -> Result<Setup, Over> {
+    let frame = loop {
+        match line.next().await? {
+            Message::Text(text) => break text,
+            Message::Ping(_) | Message::Pong(_) => {}
+            _ => return Err(UNKNOWN),
+        }
+    };
+    let Ok(FromTwilio::Setup(setup)) = relay_messages::parse(&frame) else { return Err(UNKNOWN) };
+    let token = setup.custom_parameters.get("token").map(String::as_str).unwrap_or_default();
+    let is_its_call = app.tokens.open(PURPOSE, token, app.clock.now()).is_some_and(|call| call == setup.call_sid);
+    let ours = app.config.twilio.account_sid.as_ref();
+    let is_our_account = ours.is_none_or(|ours| *ours == setup.account_sid);
+    if is_its_call && is_our_account { Ok(setup) } else { Err(UNKNOWN) }
+}
+
+/// Who is on the telephone, and where the call stands; `None` when it is nobody's call.
+async fn find_call(app: &App, setup: &Setup) -> Result<Option<(OnCall, RelayCall)>, DbError> {
+    let request = CallRequest::from(setup);
+    let Some(call) = on_call(app, &request).await? else { return Ok(None) };
+    let now = app.clock.now();
+    app.db.record_call(Some(call.person().user_id), request.event(now)).await?;
+    let Some(known) = app.db.relay_call(&call.call_sid).await? else { return Ok(None) };
+    let call = call.in_language(known.language.as_deref());
+    Ok(Some((OnCall { purpose: known.purpose.clone(), ..call }, known)))
+}
+
+impl Session {
+    fn new(app: Arc<App>, line: Line, call: OnCall, known: RelayCall) -> Self {
+        let now = Instant::now();
+        let lasted = u64::try_from(app.clock.now().saturating_sub(known.started_at)).unwrap_or(0);
+        let left = app.config.voice.longest_call.saturating_sub(Duration::from_micros(lasted));
+        let is_greeted = known.last_turn == 0 && known.relay_failures == 0;
+        let greeting = if is_greeted { app.phrases.of(call.person().language).greeting.as_str() } else { "" };
+        Self {
+            spoken_until: now + speaking_time(greeting),
+            app,
+            line,
+            call: Arc::new(call),
+            turn: known.last_turn,
+            failures: known.relay_failures,
+            answering: None,
+            spoken: None,
+            filler: usize::try_from(known.last_turn).unwrap_or(0),
+            leaving: None,
+            gone: CancellationToken::new(),
+            heard_at: now,
+            silences: 0,
+            keys: String::new(),
+            keys_at: None,
+            time_over_at: now + left,
+            ping_at: now + HEARTBEAT,
+            last_frame: now,
+            broken: 0,
+        }
+    }
+
+    /// Talks until the session is over.
+    async fn talk(&mut self) -> Over {
+        // A token of the session's own, so that sessions do not wait for each other to look at it.
+        let stopping = self.app.stopping.child_token();
+        let (mut stop, mut timer) = (pin!(stopping.cancelled()), pin!(sleep_until(self.due())));
+        loop {
+            let event = tokio::select! {
+                biased;
+                frame = self.line.next() => Event::Frame(frame),
+                said = next_said(&mut self.answering) => Event::Said(said),
+                () = timer.as_mut() => Event::Time,
+                () = stop.as_mut() => Event::Stop,
+            };
+            let happened = match event {
+                Event::Frame(Ok(frame)) => self.on_frame(frame).await,
+                Event::Frame(Err(over)) => Err(over),
+                Event::Said(said) => self.take(said).await,
+                Event::Time => self.on_time(Instant::now()).await,
+                Event::Stop => Err(Over::Closed(CloseCode::Restart, "the gateway stops")),
+            };
+            if let Err(over) = happened {
+                return over;
+            }
+            // Mostly what is due is put off; the timer is only set when it must, which is not at every word.
+            let due = self.due();
+            if due < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(due);
+            }
+        }
+    }
+
+    async fn on_frame(&mut self, frame: Message) -> Result<(), Over> {
+        self.last_frame = Instant::now();
+        let text = match frame {
+            Message::Text(text) => text,
+            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+            _ => return self.on_broken_frame(),
+        };
+        let call_sid = &self.call.call_sid;
+        match relay_messages::parse(&text) {
+            Err(FrameError::UnknownType(kind)) => {
+                debug!(call.sid = call_sid, kind, "A frame of a type that is not known");
+                return Ok(());
+            }
+            Err(FrameError::Broken(_)) => return self.on_broken_frame(),
+            Ok(frame) => {
+                self.broken = 0;
+                match frame {
+                    FromTwilio::Prompt(prompt) if prompt.last && !prompt.voice_prompt.trim().is_empty() => {
+                        self.on_words(prompt.voice_prompt.trim(), false).await
+                    }
+                    // Somebody is speaking, or coughed.
+                    FromTwilio::Prompt(_) => {
+                        self.heard_at = Instant::now();
+                        Ok(())
+                    }
+                    FromTwilio::Dtmf(dtmf) => self.on_key(&dtmf.digit).await,
+                    FromTwilio::Interrupt(interrupt) => {
+                        self.on_interrupt(&interrupt.utterance_until_interrupt).await;
+                        Ok(())
+                    }
+                    FromTwilio::Error(fault) => {
+                        warn!(call.sid = call_sid, "Twilio reports an error on a ConversationRelay session");
+                        debug!(call.sid = call_sid, fault.description, "What it says");
+                        Ok(())
+                    }
+                    FromTwilio::Setup(_) => Ok(()),
+                }
+            }
+        }
+    }
+
+    fn on_broken_frame(&mut self) -> Result<(), Over> {
+        self.broken += 1;
+        warn!(call.sid = self.call.call_sid, in_a_row = self.broken, "A broken frame was passed over");
+        if self.broken > BROKEN {
+            return Err(Over::Closed(CloseCode::Invalid, "too many broken frames in a row"));
+        }
+        Ok(())
+    }
+
+    /// The caller said something, or pressed keys, which are told in words.
+    async fn on_words(&mut self, words: &str, wants_person: bool) -> Result<(), Over> {
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        (self.heard_at, self.silences) = (Instant::now(), 0);
+        (self.keys, self.keys_at) = (String::new(), None);
+        self.cut_short().await?;
+        match self.answer(words, wants_person).await {
+            Ok(()) => Ok(()),
+            Err(Trouble::Over(over)) => Err(over),
+            Err(Trouble::Db(cause)) => {
+                error!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "A turn could not be served");
+                self.say_fixed(|phrases| &phrases.apology).await
+            }
+        }
+    }
+
+    async fn on_key(&mut self, key: &str) -> Result<(), Over> {
+        self.heard_at = Instant::now();
+        match key {
+            "*" if self.keys.is_empty() => self.repeat().await,
+            "#" => self.on_keys().await,
+            "*" | "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" if self.keys.len() < MOST_KEYS => {
+                self.keys.push_str(key);
+                self.keys_at = Some(self.heard_at + NEXT_KEY);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// No further key was pressed.
+    async fn on_keys(&mut self) -> Result<(), Over> {
+        let keys = std::mem::take(&mut self.keys);
+        self.keys_at = None;
+        if keys.is_empty() { Ok(()) } else { self.on_words(&keys_in_words(&keys), keys == "0").await }
+    }
+
+    /// What is due next.
+    fn due(&self) -> Instant {
+        if let Some((at, _)) = self.leaving {
+            return at.min(self.ping_at);
+        }
+        let next = match &self.answering {
+            Some(answering) => answering.filler_at.min(answering.late_at),
+            None => self.silent_at(),
+        };
+        let due = next.min(self.ping_at).min(self.time_over_at);
+        self.keys_at.map_or(due, |at| at.min(due))
+    }
+
+    /// When the caller will have been silent for too long.
+    fn silent_at(&self) -> Instant {
+        self.spoken_until.max(self.heard_at) + SILENCE
+    }
+
+    /// Does one thing that is due, if anything is.
+    async fn on_time(&mut self, now: Instant) -> Result<(), Over> {
+        if self.ping_at <= now {
+            self.ping_at = now + HEARTBEAT;
+            if now - self.last_frame >= LIFELESS {
+                return Err(Over::Gone);
+            }
+            return self.line.ping().await;
+        }
+        if let Some((at, handoff)) = self.leaving {
+            if at > now {
+                return Ok(());
+            }
+            self.line.send(&ToTwilio::End { handoff_data: &handoff.to_json() }).await?;
+            return Err(Over::Ended);
+        }
+        if self.time_over_at <= now {
+            self.cut_short().await?;
+            return self.say_and_leave(|phrases| &phrases.time_over, Handoff::TimeOver).await;
+        }
+        if self.keys_at.is_some_and(|at| at <= now) {
+            return self.on_keys().await;
+        }
+        match self.answering.as_ref().map(|answering| (answering.filler_at, answering.late_at)) {
+            Some((_, late_at)) if late_at <= now => self.give_up_waiting().await,
+            Some((filler_at, _)) if filler_at <= now => self.say_filler().await,
+            None if self.silent_at() <= now => self.on_silence().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Nothing was said for too long: asked once more, and after a second silence in a row bid goodbye.
+    async fn on_silence(&mut self) -> Result<(), Over> {
+        self.silences += 1;
+        let again = self.silences > 1;
+        info!(call.sid = self.call.call_sid, turn = self.turn, again, "The caller said nothing");
+        if again {
+            return self.say_and_leave(|phrases| &phrases.goodbye, Handoff::Goodbye).await;
+        }
+        self.say_fixed(|phrases| &phrases.did_not_hear).await
+    }
+
+    /// Says fixed words that are no answer.
+    pub(super) async fn say_fixed(&mut self, words: impl FnOnce(&Phrases) -> &String) -> Result<(), Over> {
+        let app = self.app.clone();
+        self.spoken = None;
+        self.say(words(app.phrases.of(self.call.person().language)), true).await
+    }
+
+    async fn say_and_leave(&mut self, words: impl FnOnce(&Phrases) -> &String, then: Handoff) -> Result<(), Over> {
+        self.say_fixed(words).await?;
+        self.leave(then);
+        Ok(())
+    }
+
+    /// Sends words to be spoken; `last` says that there is no more to come.
+    pub(super) async fn say(&mut self, token: &str, last: bool) -> Result<(), Over> {
+        self.line.send(&ToTwilio::Text { token, last, lang: None, interruptible: None }).await?;
+        self.spoken_until = self.spoken_until.max(Instant::now()) + speaking_time(token);
+        Ok(())
+    }
+
+    /// Ends the session once all words are spoken.
+    pub(super) fn leave(&mut self, then: Handoff) {
+        self.leaving = Some((self.spoken_until + BREATH, then));
+    }
+
+    /// The caller broke in: nothing more of what was sent is spoken.
+    async fn on_interrupt(&mut self, utterance: &str) {
+        let now = Instant::now();
+        (self.spoken_until, self.heard_at) = (now, now);
+        if let Some((at, _)) = &mut self.leaving {
+            *at = now;
+        }
+        self.keep_heard(utterance).await;
+    }
+}
+
+/// Why words are not answered.
+pub(super) enum Trouble {
+    Db(DbError),
+    Over(Over),
+}
+
+impl From<DbError> for Trouble {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl From<Over> for Trouble {
+    fn from(over: Over) -> Self {
+        Self::Over(over)
+    }
+}
+
+/// What comes next of the answer that is being given.
+async fn next_said(answering: &mut Option<Box<Answering>>) -> Result<Said, LlmError> {
+    match answering {
+        Some(answering) => answering.reply.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,420 @@
+//! Calls over ConversationRelay: words as the model says them, and what was heard of them.
+
+use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::caller::Ending;
+use crate::support::fake_llm::Between;
+use crate::support::scripted_server::Gate;
+use serde_json::{Value, json};
+
+const PERSON: &str = "+14155550199";
+const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
+const STORY: [&str; 3] = ["Once upon a time ", "there was a telephone. ", "Then somebody called it."];
+const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
+
+/// The texts among messages, in order.
+fn tokens(messages: &[Value]) -> Vec<&str> {
+    messages.iter().filter(|message| message["type"] == "text").map(|text| text["token"].as_str().unwrap()).collect()
+}
+
+/// How many of them are the last of what is said in one go.
+fn lasts(messages: &[Value]) -> usize {
+    messages.iter().filter(|message| message["last"] == true).count()
+}
+
+on_both_databases! {
+    async fn a_call_is_handed_over_and_answered_word_by_word(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("PUBLIC_BASE_URL", "https://calls.example.com/phone")]).await;
+        let user = app.user("ann", CALLER).await;
+        app.create(&format!("/preferences/?user_id={user}"), json!({ "language": "de", "tts_voice": "nova" })).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let connection = phone.connect().unwrap();
+        assert_eq!(connection.attr("url"), Some("wss://calls.example.com/phone/twilio/relay"));
+        assert_eq!((connection.attr("language"), connection.attr("transcriptionLanguage")), (Some("de-DE"), Some("de-DE")));
+        assert_eq!((connection.attr("interruptible"), connection.attr("dtmfDetection")), (Some("any"), Some("true")));
+        assert!(connection.attr("voice").is_some_and(|voice| !voice.contains("Polly.") && !voice.contains("Google.")));
+        assert!(connection.find_all("Language").len() > 12);
+        assert_eq!(phone.hears().len(), 1, "the greeting is said by Twilio");
+
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        relay.says_partially("Erzähl").await;
+        relay.says("Erzähl mir eine Geschichte").await;
+        gate.let_through(1);
+        let first = relay.next_message().await;
+        assert_eq!((&first["type"], &first["token"], &first["last"]), (&json!("text"), &json!("Once upon a time"), &json!(false)));
+        gate.open();
+        assert_eq!(relay.hears_turn().await, " there was a telephone. Then somebody called it.");
+        app.llm.says("Nobody knows.");
+        relay.says("Und dann?").await;
+        assert_eq!(relay.hears_turn().await, "Nobody knows.");
+        assert_eq!((lasts(relay.received()), app.llm.request_count()), (2, 2));
+        assert_eq!(app.llm.requests()[1]["messages"][2]["content"], STORY.concat());
+        let turns = app.until(&format!("/history/{user}/conversations"), |turns| turns[0]["gpt_response"].is_string()).await;
+        assert_eq!((&turns[1]["gpt_response"], &turns[1]["heard_text"], &turns[1]["turn"]), (&json!(STORY.concat()), &json!(null), &json!(1)));
+        assert!(turns[1]["output_tokens"].as_i64().unwrap() > 0);
+
+        relay.says("Auf Wiedersehen").await;
+        let end = relay.until_end().await;
+        assert_eq!(end.handoff_data(), Some(r#"{"reason":"goodbye"}"#));
+        phone.relay_ended(end).await;
+        assert_eq!((phone.ended_by(), phone.hears().len()), (Some(Ending::Hangup), 0), "the goodbye was said already");
+        assert_eq!(app.llm.request_count(), 2, "a goodbye needs no model");
+    }
+
+    async fn markup_is_not_read_aloud_however_it_is_cut(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.streams(&["# Par", "is\n\nIt is *", "*the** ca", "pital \u{1f389}."], Between::Nothing);
+        relay.says("What is it?").await;
+        assert_eq!(relay.hears_turn().await, "Paris. It is the capital.");
+    }
+
+    async fn of_an_interrupted_answer_only_what_was_heard_goes_into_later_prompts(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(2);
+        relay.says("Tell me a story").await;
+        assert_eq!(relay.next_message().await["token"], "Once upon a time");
+        assert_eq!(relay.next_message().await["token"], " there was a telephone.");
+        // Twilio's blanks are its own.
+        relay.interrupts("Once upon  a time there", 900).await;
+        app.llm.wait_for_in_flight(0).await;
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
+        assert_eq!(turns[0]["gpt_response"], STORY[..2].concat().trim(), "what was generated");
+        assert_eq!(turns[0]["heard_text"], "Once upon a time there");
+
+        app.llm.says("Sorry. It was short anyway.");
+        relay.says("Stop it").await;
+        assert_eq!(relay.hears_turn().await, "Sorry. It was short anyway.");
+        let told = app.llm.requests()[1]["messages"].clone();
+        assert_eq!(told[2], json!({ "role": "assistant", "content": "Once upon a time there" }));
+        // An answer that is complete may still be spoken.
+        relay.interrupts("Sorry.", 300).await;
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Sorry.").await;
+        app.llm.says("As you like.");
+        relay.says("What?").await;
+        relay.hears_turn().await;
+        assert_eq!(app.llm.requests()[2]["messages"][4]["content"], "Sorry.");
+    }
+
+    async fn words_that_come_while_an_answer_is_written_end_it_and_are_answered(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        assert_eq!(relay.next_message().await["token"], "Once upon a time");
+        app.llm.says("A short one: it rang.");
+        relay.says("A short one").await;
+        assert_eq!(relay.hears_turn().await, "", "what was begun is over");
+        assert_eq!(relay.hears_turn().await, "A short one: it rang.");
+        app.llm.wait_for_in_flight(0).await;
+        let turns = app.get("/history/1/conversations").await;
+        assert_eq!((&turns[1]["gpt_response"], &turns[1]["heard_text"]), (&json!("Once upon a time"), &json!(null)));
+    }
+
+    async fn a_late_model_is_bridged_by_fillers_that_are_no_part_of_the_answer(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = app.llm.says("At last.").waits();
+        relay.says("Tell me").await;
+        let (first, second) = (relay.next_message().await, relay.next_message().await);
+        assert!(first["token"] != second["token"], "never the same twice in a row");
+        assert_eq!((&first["last"], &second["last"]), (&json!(false), &json!(false)));
+        gate.open();
+        assert!(relay.hears_turn().await.ends_with("At last."));
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
+        assert_eq!(turns[0]["gpt_response"], "At last.");
+        relay.interrupts(&format!("{} At", first["token"].as_str().unwrap()), 900).await;
+        let second = second["token"].as_str().unwrap();
+        relay.interrupts(&format!("{second} At"), 900).await;
+        app.llm.says("Fine.");
+        relay.says("And now?").await;
+        assert!(relay.hears_turn().await.ends_with("Fine."));
+    }
+
+    async fn an_answer_that_takes_too_long_is_apologised_for_and_kept_for_the_next_turn(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.3")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = app.llm.says("Too late.").waits();
+        relay.says("Tell me").await;
+        assert!(relay.hears_turn().await.ends_with(APOLOGY));
+        gate.open();
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Too late.").await;
+        app.llm.says("In time.");
+        relay.says("Again").await;
+        assert!(relay.hears_turn().await.ends_with("In time."));
+        let told = app.llm.requests()[1]["messages"].clone();
+        assert!(told[0]["content"].as_str().unwrap().contains("came too late"), "{told}");
+        assert_eq!(told[2]["content"], "Too late.");
+    }
+
+    async fn a_failed_model_is_a_spoken_apology_and_the_next_words_are_answered(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("MAX_RETRIES", "0")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.fails(500);
+        relay.says("Tell me").await;
+        assert_eq!(relay.hears_turn().await, APOLOGY);
+        app.llm.says("Fine again.");
+        relay.says("And now?").await;
+        assert_eq!(relay.hears_turn().await, "Fine again.");
+        assert_eq!(app.get("/history/1/conversations").await[1]["gpt_response"], json!(null));
+    }
+
+    async fn an_answer_that_breaks_off_goes_on_where_it_was(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("MAX_RETRIES", "0")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.breaks_mid_stream("Once upon a time there was");
+        app.llm.says("a telephone.");
+        relay.says("Tell me a story").await;
+        assert_eq!(relay.hears_turn().await, "Once upon a time there was a telephone.");
+        assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Once upon a time there was");
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
+        assert_eq!(turns[0]["gpt_response"], "Once upon a time there was a telephone.");
+    }
+
+    async fn who_asks_for_a_person_is_connected_and_comes_back_when_nobody_answers(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        for way in ["words", "key", "tool"] {
+            let app = match way {
+                "tool" => &TestApp::start_with(&crate::support::app::Database::sqlite(), &[RELAY, ("TRANSFER_NUMBER", PERSON), ("VOICE_TOOLS", "transfer_to_human")]).await,
+                _ => &app,
+            };
+            let mut phone = app.dials(CALLER, OURS).await;
+            let mut relay = phone.relay().await;
+            match way {
+                "words" => relay.says("Can I speak to a human, please?").await,
+                "key" => relay.presses('0').await,
+                _ => {
+                    app.llm.says_and_calls("I will get somebody.", "transfer_to_human", "{}");
+                    relay.says("I am angry").await;
+                }
+            }
+            let said = relay.hears_turn().await;
+            assert_eq!(said, if way == "tool" { "I will get somebody." } else { "One moment, I am connecting you." });
+            let end = relay.until_end().await;
+            assert_eq!(end.handoff_data(), Some(r#"{"reason":"transfer"}"#), "{way}");
+            phone.relay_ended(end).await;
+            assert_eq!(phone.is_dialling().unwrap().number, PERSON);
+            assert!(phone.hears().is_empty(), "it was said already");
+            phone.dial_ends("no-answer", 0).await;
+            app.llm.says("I am still here.");
+            phone.says("Hello?").await;
+            assert_eq!(phone.hears(), ["I am still here."]);
+        }
+    }
+
+    async fn who_wants_to_leave_a_message_leaves_it(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("I want to leave a message").await;
+        let end = relay.until_end().await;
+        assert_eq!(end.handoff_data(), Some(r#"{"reason":"voicemail"}"#));
+        phone.relay_ended(end).await;
+        assert!(phone.is_recording() && phone.hears()[0].contains("after the tone"));
+    }
+
+    async fn who_asks_for_a_person_where_there_is_nobody_talks_on(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.presses('0').await;
+        assert!(relay.hears_turn().await.contains("cannot connect you"));
+        app.llm.says("Of course.");
+        relay.says("Then you help me").await;
+        assert_eq!(relay.hears_turn().await, "Of course.");
+    }
+
+    async fn the_model_may_end_the_call_and_change_the_language(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_TOOLS", "end_call,switch_language")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says_and_calls("One moment.", "switch_language", r#"{"language":"de"}"#);
+        app.llm.says("Gern.");
+        relay.says("Can we speak German?").await;
+        assert_eq!(relay.hears_turn().await, "One moment. Gern.");
+        let change = relay.received().iter().find(|message| message["type"] == "language").unwrap();
+        assert_eq!((&change["ttsLanguage"], &change["transcriptionLanguage"]), (&json!("de-DE"), &json!("de-DE")));
+        assert_eq!(tokens(relay.received()), ["One", " moment.", " ", "Gern.", ""][..tokens(relay.received()).len()]);
+        app.llm.calls_tool("end_call", "");
+        relay.says("Das war alles, mach Schluss").await;
+        assert_eq!(relay.hears_turn().await, "Auf Wiederhören!", "a farewell in the call's language");
+        let end = relay.until_end().await;
+        assert_eq!(end.handoff_data(), Some(r#"{"reason":"end_call"}"#));
+        phone.relay_ended(end).await;
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+    }
+
+    async fn keys_are_gathered_and_told_and_a_star_repeats(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.presses('*').await;
+        assert!(relay.hears_turn().await.starts_with("There is nothing to repeat"));
+        app.llm.says("You pressed twelve.");
+        relay.presses('1').await;
+        relay.presses('2').await;
+        assert_eq!(relay.hears_turn().await, "You pressed twelve.");
+        assert_eq!(app.llm.requests()[0]["messages"][1]["content"], "(keys pressed: 12)");
+        relay.presses('*').await;
+        assert_eq!(relay.hears_turn().await, "You pressed twelve.");
+        assert_eq!(app.llm.request_count(), 1);
+        app.llm.says("Thank you.");
+        relay.presses('7').await;
+        relay.presses('#').await;
+        assert_eq!(relay.hears_turn().await, "Thank you.");
+    }
+
+    async fn a_silence_is_asked_about_and_a_second_one_ends_the_call(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.stays_silent();
+        assert_eq!(relay.hears_turn().await, "Sorry, I did not hear you. Please say that again.");
+        assert_eq!(relay.hears_turn().await, "Goodbye!");
+        let end = relay.until_end().await;
+        phone.relay_ended(end).await;
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+    }
+
+    async fn a_call_that_has_lasted_too_long_is_ended(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_MAX_MINUTES", "1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        app.clock.advance(58);
+        let mut relay = phone.relay().await;
+        app.llm.hangs();
+        relay.says("Hello").await;
+        assert_eq!(relay.hears_turn().await, "", "what was begun is over");
+        assert!(relay.hears_turn().await.starts_with("Our time is up."));
+        let end = relay.until_end().await;
+        assert_eq!(end.handoff_data(), Some(r#"{"reason":"time_over"}"#));
+        phone.relay_ended(end).await;
+        assert!(phone.has_ended());
+    }
+
+    async fn a_caller_who_hangs_up_stops_the_model(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        let end = relay.hangs_up().await;
+        phone.relay_ended(end).await;
+        app.llm.wait_for_in_flight(0).await;
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
+        assert_eq!(app.get("/history/1/calls").await[0]["status"], "completed");
+    }
+
+    async fn a_lost_session_is_taken_up_again_and_after_a_second_loss_the_call_goes_on_over_webhooks(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says("Hello.");
+        relay.says("Hi").await;
+        relay.hears_turn().await;
+        phone.relay_ended(relay.drops()).await;
+        assert!(phone.connect().is_some() && phone.hears().is_empty(), "the call goes on without another greeting");
+        let lost = phone.trace().last().unwrap().clone();
+        for _ in 0..3 {
+            let again = phone.redeliver(&lost).await.voice();
+            assert!(again.find("ConversationRelay").is_some(), "a loss that is told again is no other loss");
+        }
+        // A session that works makes up for the one that was lost.
+        let mut relay = phone.relay().await;
+        app.llm.says("Still here.");
+        relay.says("Are you there?").await;
+        relay.hears_turn().await;
+        assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Hello.", "with its history");
+        phone.relay_ended(relay.drops()).await;
+        let relay = phone.relay().await;
+        phone.relay_ended(relay.drops()).await;
+        assert_eq!(phone.hears(), [APOLOGY]);
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/3"));
+        assert_eq!(phone.redeliver_last().await.body, phone.trace().last().unwrap().answer.body);
+        app.llm.says("Over webhooks now.");
+        phone.says("And now?").await;
+        assert_eq!(phone.hears(), ["Over webhooks now."]);
+    }
+
+    async fn a_gateway_that_stops_leaves_its_calls_to_the_next(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        let (app, end) = tokio::join!(app.restart(&database, &[RELAY]), relay.until_cut());
+        phone.moves_to(&app);
+        phone.relay_ended(end).await;
+        let mut relay = phone.relay().await;
+        app.llm.says("there was a telephone.");
+        relay.says("Go on").await;
+        assert_eq!(relay.hears_turn().await, "there was a telephone.");
+        assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Once upon a time");
+    }
+
+    async fn a_session_needs_twilios_signature_and_the_token_of_its_call(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        for signature in [None, Some("wrong"), Some("bm90IGEgc2lnbmF0dXJlIG9mIFR3aWxpbw==")] {
+            assert_eq!(phone.handshake_status(signature).await, 403, "{signature:?}");
+        }
+        let mut other = app.dials(CALLER, OURS).await.with_sid("CA0ther");
+        let end = other.relay().await.until_cut().await;
+        other.relay_ended(end).await;
+        app.clock.advance(301);
+        phone.relay().await.until_cut().await;
+        assert_eq!(app.llm.request_count(), 0);
+    }
+
+    async fn frames_that_mean_nothing_are_survived(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        for frame in ["", "{", "null", "[]", r#"{"type":7}"#, r#"{"type":"prompt","voicePrompt":"  "}"#,
+            r#"{"type":"news"}"#, r#"{"type":"error","description":"a fault"}"#, r#"{"type":"dtmf"}"#,
+            r#"{"type":"interrupt"}"#, r#"{"type":"setup"}"#] {
+            relay.sends_raw(frame).await;
+        }
+        relay.sends_raw(&json!({ "type": "interrupt", "utteranceUntilInterrupt": "x".repeat(60_000) }).to_string()).await;
+        app.llm.says("Fine.");
+        relay.says("How are you?").await;
+        assert_eq!(relay.hears_turn().await, "Fine.");
+        for _ in 0..10 {
+            relay.sends_raw("broken").await;
+        }
+        app.llm.says("Still fine.");
+        relay.says("And now?").await;
+        assert_eq!(relay.hears_turn().await, "Still fine.");
+        for _ in 0..11 {
+            relay.sends_raw("broken").await;
+        }
+        relay.until_cut().await;
+    }
+
+    async fn everybody_chooses_how_their_calls_are_carried(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        assert!(app.dials(CALLER, OURS).await.is_heard());
+        let path = format!("/preferences/?user_id={user}");
+        app.create(&path, json!({ "language": "en", "tts_voice": "nova", "voice_transport": "relay" })).await;
+        assert!(app.dials(CALLER, OURS).await.connect().is_some());
+    }
+}
