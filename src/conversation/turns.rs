@@ -23,8 +23,8 @@ use tracing::Instrument;
 /// How often a turn that another process answers is looked at, when no news of it come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// When there are words to tell, the rest is waited for this long: an answer that comes at once is told at once, and the
-/// caller can break in. Once a model has spoken for longer than that and goes on, its rest is not waited for.
-const GRACE: Duration = Duration::from_millis(20);
+/// caller can break in. Not when the model speaks at a pace and goes on.
+const GRACE: Duration = Duration::from_millis(50);
 /// News that may wait to be heard; who misses some looks.
 const NEWS: usize = 256;
 
@@ -39,8 +39,8 @@ pub struct Progress {
     pub language: Option<&'static Language>,
     /// When it was said.
     pub asked_at: Micros,
-    /// Since when the model speaks, while it does.
-    speaking_since: Option<Instant>,
+    /// Whether the model speaks at a pace, so that more will not be there at once.
+    goes_on: bool,
 }
 
 /// What became of a turn.
@@ -150,8 +150,7 @@ impl Turns {
     fn write(&self, claim: TurnClaim, call: OnCall, turn: i64, expected: Expected) {
         let key = (call.call_sid.clone(), turn);
         let said = expected.said.clone().into();
-        let begun =
-            Progress { sentences: said, ending: None, language: None, asked_at: expected.at, speaking_since: None };
+        let begun = Progress { sentences: said, ending: None, language: None, asked_at: expected.at, goes_on: false };
         let (progress, flight) = watch::channel(begun);
         let hung_up = CancellationToken::new();
         self.flights().insert(key.clone(), Flight { progress: flight, hung_up: hung_up.clone() });
@@ -178,16 +177,8 @@ impl Turns {
 }
 
 impl Tell for &watch::Sender<Progress> {
-    fn speaks(&self, on: bool) {
-        // Nothing that anybody waits for.
-        self.send_if_modified(|now| {
-            now.speaking_since = on.then(|| now.speaking_since.unwrap_or_else(Instant::now));
-            false
-        });
-    }
-
-    fn more(&self, sentences: &[String]) {
-        self.send_modify(|now| now.sentences = sentences.into());
+    fn more(&self, sentences: &[String], goes_on: bool) {
+        self.send_modify(|now| (now.sentences, now.goes_on) = (sentences.into(), goes_on));
     }
 
     fn switched(&self, language: &'static Language) {
@@ -199,7 +190,7 @@ impl Flight {
     async fn wait(mut self, told: usize, deadline: Instant) -> Progress {
         let has_news = |progress: &Progress| progress.sentences.len() > told || progress.ending.is_some();
         let in_time = matches!(timeout_at(deadline, self.progress.wait_for(has_news)).await, Ok(Ok(_)));
-        let goes_on = self.progress.borrow().speaking_since.is_some_and(|since| since.elapsed() > GRACE);
+        let goes_on = self.progress.borrow().goes_on;
         if in_time && !goes_on {
             let over = self.progress.wait_for(|progress| progress.ending.is_some());
             timeout_at(Instant::now() + GRACE, over).await.ok();
@@ -216,7 +207,7 @@ fn progress_of(row: Turn) -> Progress {
         ending: row.ended.then_some(ending),
         language,
         asked_at: row.created_at,
-        speaking_since: None,
+        goes_on: false,
     }
 }
 
