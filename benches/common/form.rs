@@ -44,7 +44,7 @@ pub fn call(number: usize, more: &[(&'static str, &str)]) -> Pairs {
         ("ToZip", "94105"),
     ]);
     pairs.extend(["From", "Caller"].map(|name| (name, sender(number))));
-    pairs.push(("CallSid", format!("CA{number:032x}")));
+    pairs.push(("CallSid", call_sid(number)));
     pairs.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
     pairs
 }
@@ -52,6 +52,11 @@ pub fn call(number: usize, more: &[(&'static str, &str)]) -> Pairs {
 /// Pairs whose values are fixed.
 pub fn pairs(fixed: &[(&'static str, &str)]) -> Pairs {
     fixed.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+}
+
+/// A name of its own for each call.
+pub fn call_sid(number: usize) -> String {
+    format!("CA{number:032x}")
 }
 
 /// A number of its own for each person who calls or writes.

@@ -28,6 +28,7 @@ pub struct Step {
     pub answered: Instant,
     /// What the caller hears.
     pub says: String,
+    twiml: String,
     next: Next,
 }
 
@@ -35,7 +36,7 @@ pub struct Step {
 enum Next {
     Redirect(String),
     Gather(String),
-    Hangup,
+    Other,
 }
 
 impl Step {
@@ -53,14 +54,24 @@ impl Step {
 impl<'s> Call<'s> {
     /// A call that has been greeted. `number` makes it one of its kind.
     pub async fn open(server: &'s Server, number: usize) -> Result<Self, Failure> {
-        let connection = Connection::open(server.address).await?;
-        let mut call = Self { server, number, connection, action: String::new() };
-        let greeting = call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await?;
+        let (mut call, greeting) = Self::ring(server, number).await?;
         match greeting.next {
             Next::Gather(action) => call.action = action,
-            _ => return Err(format!("a call was not greeted: {}", greeting.says).into()),
+            _ => return Err(format!("a call was not greeted: {}", greeting.twiml).into()),
         }
         Ok(call)
+    }
+
+    /// The document that hands a call over to ConversationRelay.
+    pub async fn handed_over(server: &'s Server, number: usize) -> Result<String, Failure> {
+        Ok(Self::ring(server, number).await?.1.twiml)
+    }
+
+    async fn ring(server: &'s Server, number: usize) -> Result<(Self, Step), Failure> {
+        let connection = Connection::open(server.address).await?;
+        let mut call = Self { server, number, connection, action: String::new() };
+        let answer = call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await?;
+        Ok((call, answer))
     }
 
     /// Asks for `answer` and hears what comes until the gateway listens again.
@@ -82,7 +93,7 @@ impl<'s> Call<'s> {
                     self.action = action.clone();
                     return Ok(steps);
                 }
-                Next::Hangup => return Err(format!("the gateway hung up after {:?}", last.says).into()),
+                Next::Other => return Err(format!("the gateway does not listen after {:?}", last.says).into()),
             }
         }
     }
@@ -109,9 +120,9 @@ impl<'s> Call<'s> {
         } else if let Some(url) = first(twiml, " action=\"", "\"") {
             Next::Gather(url)
         } else {
-            Next::Hangup
+            Next::Other
         };
-        Ok(Step { sent, answered, says: says(twiml), next })
+        Ok(Step { sent, answered, says: says(twiml), twiml: twiml.to_owned(), next })
     }
 
     fn request(&self, url: &str, more: &[(&'static str, &str)]) -> Vec<u8> {

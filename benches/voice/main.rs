@@ -11,6 +11,7 @@ mod call;
 #[path = "../common/mod.rs"]
 mod common;
 mod model;
+mod relay;
 mod report;
 mod script;
 mod webhooks;
@@ -88,6 +89,12 @@ async fn measure() -> Result<bool, Failure> {
         right &= report::calls(calls, &spent);
     }
     report::late(&webhooks::wait(&server, &script, 2_000).await?, BUDGET);
+    server.stop()?;
+
+    let server = Server::start(model, &[("VOICE_TRANSPORT", "relay")]).await?;
+    let relayed = relay::speak(&server, &script).await?;
+    report::heading(&format!("{} calls over ConversationRelay at 20 tokens/s each", relay::CALLS));
+    right &= report::relayed(relayed, relay::CALLS);
     server.stop()?;
     Ok(right)
 }

@@ -1,6 +1,7 @@
 //! The figures as people read them, each with its bar.
 
 use crate::common::figures::{millis, percentile, verdict};
+use crate::relay::Relayed;
 use crate::script::Faults;
 use crate::webhooks::Late;
 use std::time::Duration;
@@ -55,6 +56,22 @@ pub fn calls(mut calls: Calls, spent: &Spent) -> bool {
     faults(calls.faults)
 }
 
+/// Calls over ConversationRelay; whether all words were heard as they were written.
+pub fn relayed(mut relayed: Relayed, calls: usize) -> bool {
+    let tokens = relayed.passes.len();
+    figure("a token is written -> it is heard", &mut relayed.passes, None, Some(20.0));
+    let spent = Spent { cpu: relayed.cpu, elapsed: relayed.elapsed, memory: relayed.peak };
+    cost(&spent, tokens, "token");
+    let each = |bytes: u64| bytes.saturating_sub(relayed.idle) as f64 / calls as f64 / 1e3;
+    println!(
+        "  resident memory of a call: {:.1} kB while it waits, {:.1} kB at the most   bar 60: {}",
+        each(relayed.waiting),
+        each(relayed.peak),
+        verdict(each(relayed.peak) < 60.0)
+    );
+    faults(relayed.faults)
+}
+
 /// Models that keep their callers waiting.
 pub fn late(late: &[Late], budget: Duration) {
     println!("\n{:<32} {:>10} {:>12}   the caller", "first token after", "webhooks", "worst wait");
@@ -73,7 +90,7 @@ pub fn late(late: &[Late], budget: Duration) {
 }
 
 /// Waits of one kind with what must not be exceeded, in milliseconds.
-pub fn figure(name: &str, waits: &mut [Duration], p50: Option<f64>, p99: Option<f64>) {
+fn figure(name: &str, waits: &mut [Duration], p50: Option<f64>, p99: Option<f64>) {
     waits.sort_unstable();
     let (at_p50, at_p99) = (millis(percentile(waits, 0.5)), millis(percentile(waits, 0.99)));
     let bar = match (p50, p99) {
@@ -88,7 +105,7 @@ pub fn figure(name: &str, waits: &mut [Duration], p50: Option<f64>, p99: Option<
 }
 
 /// What the server spent.
-pub fn cost(spent: &Spent, count: usize, of: &str) {
+fn cost(spent: &Spent, count: usize, of: &str) {
     println!(
         "  the gateway's CPU: {:.0} % of a core, {:.2} ms a {of}; resident memory {:.1} MB",
         100.0 * spent.cpu.as_secs_f64() / spent.elapsed.as_secs_f64(),
@@ -98,7 +115,7 @@ pub fn cost(spent: &Spent, count: usize, of: &str) {
 }
 
 /// Whether there are none.
-pub fn faults(Faults { lost, doubled, reordered, strayed }: Faults) -> bool {
+fn faults(Faults { lost, doubled, reordered, strayed }: Faults) -> bool {
     let none = lost + doubled + reordered + strayed == 0;
     println!(
         "  words lost {lost}, doubled {doubled}, out of order {reordered}, of another answer {strayed}   bar 0: {}",
