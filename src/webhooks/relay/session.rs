@@ -208,36 +208,35 @@ impl Session {
             _ => return self.on_broken_frame(),
         };
         let call_sid = &self.call.call_sid;
-        match relay_messages::parse(&text) {
+        let frame = match relay_messages::parse(&text) {
+            Ok(frame) => frame,
+            Err(FrameError::Broken(_)) => return self.on_broken_frame(),
             Err(FrameError::UnknownType(kind)) => {
                 debug!(call.sid = call_sid, kind, "A frame of a type that is not known");
                 return Ok(());
             }
-            Err(FrameError::Broken(_)) => return self.on_broken_frame(),
-            Ok(frame) => {
-                self.broken = 0;
-                match frame {
-                    FromTwilio::Prompt(prompt) if prompt.last && !prompt.voice_prompt.trim().is_empty() => {
-                        self.on_words(prompt.voice_prompt.trim(), false).await
-                    }
-                    // Somebody is speaking, or coughed.
-                    FromTwilio::Prompt(_) => {
-                        self.heard_at = Instant::now();
-                        Ok(())
-                    }
-                    FromTwilio::Dtmf(dtmf) => self.on_key(&dtmf.digit).await,
-                    FromTwilio::Interrupt(interrupt) => {
-                        self.on_interrupt(&interrupt.utterance_until_interrupt).await;
-                        Ok(())
-                    }
-                    FromTwilio::Error(fault) => {
-                        warn!(call.sid = call_sid, "Twilio reports an error on a ConversationRelay session");
-                        debug!(call.sid = call_sid, fault.description, "What it says");
-                        Ok(())
-                    }
-                    FromTwilio::Setup(_) => Ok(()),
-                }
+        };
+        self.broken = 0;
+        match frame {
+            FromTwilio::Prompt(prompt) if prompt.last && !prompt.voice_prompt.trim().is_empty() => {
+                self.on_words(prompt.voice_prompt.trim(), false).await
             }
+            // Somebody is speaking, or coughed.
+            FromTwilio::Prompt(_) => {
+                self.heard_at = Instant::now();
+                Ok(())
+            }
+            FromTwilio::Dtmf(dtmf) => self.on_key(&dtmf.digit).await,
+            FromTwilio::Interrupt(interrupt) => {
+                self.on_interrupt(&interrupt.utterance_until_interrupt).await;
+                Ok(())
+            }
+            FromTwilio::Error(fault) => {
+                warn!(call.sid = call_sid, "Twilio reports an error on a ConversationRelay session");
+                debug!(call.sid = call_sid, fault.description, "What it says");
+                Ok(())
+            }
+            FromTwilio::Setup(_) => Ok(()),
         }
     }
 

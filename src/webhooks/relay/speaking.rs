@@ -139,6 +139,13 @@ impl Session {
             };
             answering.talk.say(&words);
         }
+        if self.failures > 0 {
+            // This session makes up for those that were lost, however it ends.
+            self.failures = 0;
+            if let Err(cause) = app.db.forget_relay_failures(&call.call_sid).await {
+                warn!(call.sid = call.call_sid, error = %cause, "A session that works could not be written down");
+            }
+        }
         self.say(&words, true).await?;
         match after {
             After::Listen => {}
@@ -147,12 +154,6 @@ impl Session {
         }
         tell_of_answer(&call.call_sid, answering.turn, answering.elapsed_ms(), &answering.cost());
         self.spoken = Some((answering.claim.id, self.keep(answering, false, after, Heard::All).await));
-        if self.failures > 0 {
-            self.failures = 0;
-            if let Err(cause) = app.db.forget_relay_failures(&call.call_sid).await {
-                warn!(call.sid = call.call_sid, error = %cause, "A session that works could not be written down");
-            }
-        }
         Ok(())
     }
 
