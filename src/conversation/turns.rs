@@ -5,7 +5,7 @@
 use super::ConversationService;
 use super::call::OnCall;
 use super::reply::After;
-use super::writer::{Expected, Tell, TurnWriter, Written};
+use super::writer::{AT_ONCE, Expected, Tell, TurnWriter, Written};
 use crate::clock::{Clock, Micros};
 use crate::db::news::News;
 use crate::db::turns::{NewTurn, Turn, TurnClaim};
@@ -22,9 +22,6 @@ use tracing::Instrument;
 
 /// How often a turn that another process answers is looked at, when no news of it come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// When there are words to tell, the rest is waited for this long: an answer that comes at once is told at once, and the
-/// caller can break in. Not when the model speaks at a pace and goes on.
-const GRACE: Duration = Duration::from_millis(50);
 /// News that may wait to be heard; who misses some looks.
 const NEWS: usize = 256;
 
@@ -191,9 +188,10 @@ impl Flight {
         let has_news = |progress: &Progress| progress.sentences.len() > told || progress.ending.is_some();
         let in_time = matches!(timeout_at(deadline, self.progress.wait_for(has_news)).await, Ok(Ok(_)));
         let goes_on = self.progress.borrow().goes_on;
+        // An answer that comes at once is told at once, so that the caller can break in; its end may still have to be stored.
         if in_time && !goes_on {
             let over = self.progress.wait_for(|progress| progress.ending.is_some());
-            timeout_at(Instant::now() + GRACE, over).await.ok();
+            timeout_at(Instant::now() + AT_ONCE, over).await.ok();
         }
         self.progress.borrow().clone()
     }

@@ -22,8 +22,8 @@ use tracing::{error, info, warn};
 /// However slowly a model speaks, nobody waits for it any more after this time.
 const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 
-/// A model whose next words take longer than this after the ones before speaks at a pace, and not all at once.
-const AT_ONCE: Duration = Duration::from_millis(10);
+/// A model that still speaks so long after its first words speaks at a pace, and does not answer at once.
+pub(super) const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// Logs that a turn was answered.
 pub fn tell_of_answer(call_sid: &str, turn: i64, turn_ms: f64, cost: &Cost) {
@@ -174,14 +174,12 @@ impl TurnWriter {
         let before = draft.cost.clone();
         let mut reply = self.service.speak(&self.call, self.claim.id, words, &draft.sentences).await?;
         let mut cut = Sentences::new(self.call.person().language);
-        let mut has_begun = false;
+        let mut begun = None;
         loop {
-            let asked = Instant::now();
             let Ok(said) = timeout(RENEWAL, reply.next()).await else {
                 if self.db.progress_turn(self.claim, None).await? { continue } else { return Err(Break::TakenOver) }
             };
-            let at_a_pace = has_begun && asked.elapsed() > AT_ONCE;
-            has_begun = true;
+            let at_a_pace = begun.get_or_insert_with(Instant::now).elapsed() > AT_ONCE;
             let mut next = Some(said);
             let (mut complete, mut end) = (Vec::new(), None);
             // All that is there already is taken together: one write serves it.
