@@ -22,7 +22,7 @@ struct Arguments {
 enum Command {
     /// Run the gateway (what happens without a command, too).
     Serve,
-    /// Place a call and send texts to a gateway of its own, and print the conversation.
+    /// Place calls and send texts to a gateway of its own, and print the conversations.
     Demo,
     /// Check settings, database and TwiML documents; the exit status tells.
     Check,

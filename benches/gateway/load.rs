@@ -1,7 +1,7 @@
 //! A closed loop: as many requests are under way as there are connections, each followed by the next one at once.
 
-use crate::Failure;
-use crate::connection::Connection;
+use crate::common::connection::Connection;
+use crate::common::{Failure, figures};
 use crate::scenarios::Scenario;
 use futures_util::future::try_join_all;
 use std::cell::{Cell, RefCell};
@@ -29,8 +29,7 @@ impl Measured {
 
     /// The wait that `share` (0 to 1) of the requests did not exceed.
     pub fn percentile(&self, share: f64) -> Duration {
-        let last = self.waits.len().saturating_sub(1);
-        self.waits.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+        figures::percentile(&self.waits, share)
     }
 }
 

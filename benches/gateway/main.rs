@@ -7,23 +7,19 @@
 //!
 //! The part with the server reads `/proc`, so it runs on Linux only.
 
-mod connection;
-mod form;
+#[path = "../common/mod.rs"]
+mod common;
 mod load;
 mod model;
 mod report;
 mod scenarios;
-mod server;
 mod steps;
+mod text;
 
-use connection::Connection;
-use server::Server;
-use std::error::Error;
+use common::server::Server;
+use common::{Failure, figures};
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// What ends the bench: a sentence for people.
-type Failure = Box<dyn Error + Send + Sync>;
 
 /// No run takes longer, whatever the server does.
 const LIMIT: Duration = Duration::from_secs(55);
@@ -48,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    println!("{}", report::machine());
+    println!("{}", figures::machine());
     report::steps(&steps::measure()?);
     if !cfg!(target_os = "linux") {
         println!("The server is measured on Linux only.");
@@ -61,9 +57,8 @@ fn run() -> Result<(), Failure> {
 }
 
 async fn serve_and_load() -> Result<(), Failure> {
-    let server = Server::start(model::start()?).await?;
+    let server = Server::start(model::start()?, &[]).await?;
     let idle = server.memory()?.now;
-    create_owner(&server).await?;
     report::loads_begin(load::CONNECTIONS);
     for scenario in scenarios::ALL {
         let requests = scenario.requests(&server);
@@ -75,21 +70,4 @@ async fn serve_and_load() -> Result<(), Failure> {
     }
     report::memory(idle, server.memory()?.peak);
     server.stop()
-}
-
-/// The user whose number is called and texted, so that no request makes a user of its own.
-async fn create_owner(server: &Server) -> Result<(), Failure> {
-    let body = format!(r#"{{"username":"bench","phone_number":"{}"}}"#, scenarios::OWNER);
-    let request = format!(
-        "POST /users/ HTTP/1.1\r\nHost: {}\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        server.address,
-        server::ADMIN_API_KEY,
-        body.len(),
-    );
-    let mut connection = Connection::open(server.address).await?;
-    let answer = connection.exchange(request.as_bytes()).await?;
-    if answer.status() != Some(201) {
-        return Err(format!("the user was not made: {answer}").into());
-    }
-    Ok(())
 }

@@ -1,8 +1,8 @@
 //! A model that answers at once and always the same: Chat Completions, whole or streamed, in a thread of its own.
 
-use crate::Failure;
-use crate::connection::{Connection, Message};
-use serde_json::{Value, json};
+use crate::common::connection::{Connection, Message};
+use crate::common::{Failure, chat};
+use serde_json::json;
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
@@ -36,7 +36,7 @@ async fn answer_all(mut connection: Connection) -> io::Result<()> {
     while let Some(request) = connection.receive().await? {
         let said = if asks_for(&request, "\"response_format\"") { &decision } else { &answer };
         let answer = if asks_for(&request, "\"stream\":true") { &said.streamed } else { &said.whole };
-        connection.send(answer).await?;
+        connection.send(answer.as_bytes()).await?;
     }
     Ok(())
 }
@@ -47,39 +47,11 @@ fn asks_for(request: &Message<'_>, field: &str) -> bool {
 
 /// An answer in both forms, as they go over the wire.
 struct Said {
-    whole: Vec<u8>,
-    streamed: Vec<u8>,
+    whole: String,
+    streamed: String,
 }
 
 fn content(text: &str) -> Said {
-    let usage = json!({ "prompt_tokens": 120, "completion_tokens": 14, "total_tokens": 134 });
-    let message = json!({ "role": "assistant", "content": text });
-    let whole = reply("chat.completion", json!([choice("message", message, Some("stop"))]), usage.clone()).to_string();
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ";
-    let whole = format!("{head}{}\r\n\r\n{whole}", whole.len());
-
-    let chunk = |choices: Value, usage: Value| reply("chat.completion.chunk", choices, usage).to_string();
-    let piece = |delta: Value, finish| chunk(json!([choice("delta", delta, finish)]), Value::Null);
-    let mut events = vec![piece(json!({ "role": "assistant", "content": "" }), None)];
-    events.extend(text.split_inclusive(' ').map(|word| piece(json!({ "content": word }), None)));
-    events.extend([piece(json!({}), Some("stop")), chunk(json!([]), usage), "[DONE]".to_owned()]);
-    let mut streamed =
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
-    for event in events {
-        let event = format!("data: {event}\n\n");
-        streamed += &format!("{:x}\r\n{event}\r\n", event.len());
-    }
-    streamed += "0\r\n\r\n";
-    Said { whole: whole.into_bytes(), streamed: streamed.into_bytes() }
-}
-
-fn reply(object: &str, choices: Value, usage: Value) -> Value {
-    json!({
-        "id": "chatcmpl-bench", "object": object, "created": 1_767_225_600, "model": "scripted", "choices": choices,
-        "usage": usage,
-    })
-}
-
-fn choice(form: &str, said: Value, finish: Option<&str>) -> Value {
-    json!({ "index": 0, form: said, "logprobs": null, "finish_reason": finish })
+    let tokens: String = text.split_inclusive(' ').map(chat::token).collect();
+    Said { whole: chat::whole(text), streamed: chat::begin() + &tokens + &chat::end() }
 }

@@ -1,32 +1,13 @@
 //! The figures as people read them.
 
+use crate::common::figures::{millis, verdict};
 use crate::load::Measured;
 use crate::scenarios::Scenario;
 use crate::steps::Step;
-use std::fs;
 use std::time::Duration;
 
 /// What the gateway must stay under before any load, in bytes.
 const IDLE_MEMORY: u64 = 30_000_000;
-
-/// The machine, without which no figure means anything.
-pub fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let field = |file: &str, name: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map(|(_, value)| value.trim().to_owned())
-    };
-    let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let memory = field("/proc/meminfo", "MemTotal");
-    let memory = memory.and_then(|value| value.strip_suffix("kB")?.trim().parse::<f64>().ok());
-    let memory = memory.map_or_else(String::new, |kib| format!(", {:.1} GiB of memory", kib / 1024.0 / 1024.0));
-    format!(
-        "Switchboard {} on {cores} cores ({processor}){memory}, {}",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::OS
-    )
-}
 
 /// The timed steps.
 pub fn steps(steps: &[Step]) {
@@ -47,7 +28,7 @@ pub fn loads_begin(connections: usize) {
 /// One load. `cpu` is what the server spent on it.
 pub fn load(scenario: &Scenario, measured: &Measured, cpu: Duration) {
     let each = micros(cpu) / measured.waits.len().max(1) as f64;
-    let (p50, p99) = (micros(measured.percentile(0.5)) / 1e3, micros(measured.percentile(0.99)) / 1e3);
+    let (p50, p99) = (millis(measured.percentile(0.5)), millis(measured.percentile(0.99)));
     println!("{:<52} {:>10.0} {p50:>9.2} {p99:>9.2} {each:>11.1}", scenario.name, measured.rate());
 }
 
@@ -64,8 +45,4 @@ pub fn memory(idle: u64, peak: u64) {
 
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
-}
-
-fn verdict(met: bool) -> &'static str {
-    if met { "met" } else { "missed" }
 }

@@ -1,12 +1,10 @@
 //! The kinds of webhook that are measured, and the answer each must get.
 
-use crate::connection::Message;
-use crate::form::{self, Pairs};
+use crate::common::connection::Message;
+use crate::common::form::{self, Pairs};
+use crate::common::server::Server;
 use crate::model;
-use crate::server::Server;
-
-/// The called and texted number; it belongs to a user.
-pub const OWNER: &str = "+15550009999";
+use crate::text::text;
 
 /// One kind of webhook.
 pub struct Scenario {
@@ -28,7 +26,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "signed texts, answered by the model",
         path: "/twilio/sms",
-        pairs: |number| form::text(number, OWNER),
+        pairs: text,
         forged: false,
         status: 200,
         holds: &["<Message>", model::REPLY],
@@ -39,7 +37,7 @@ pub const ALL: &[Scenario] = &[
         path: "/twilio/voice/status",
         pairs: |number| {
             let end = [("CallStatus", "completed"), ("CallDuration", "17"), ("Duration", "1"), ("SequenceNumber", "3")];
-            form::call(number, OWNER, &end)
+            form::call(number, &end)
         },
         forged: false,
         status: 204,
@@ -49,7 +47,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "forged texts, refused",
         path: "/twilio/sms",
-        pairs: |number| form::text(number, OWNER),
+        pairs: text,
         forged: true,
         status: 403,
         holds: &[],
@@ -58,7 +56,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "incoming calls, greeted",
         path: "/twilio/voice",
-        pairs: |number| form::call(number, OWNER, &[("CallStatus", "ringing")]),
+        pairs: |number| form::call(number, &[("CallStatus", "ringing")]),
         forged: false,
         status: 200,
         holds: &["<Gather", "<Say"],
@@ -74,7 +72,7 @@ pub const ALL: &[Scenario] = &[
                 ("Confidence", "0.93287"),
                 ("Language", "en-US"),
             ];
-            form::call(number, OWNER, &said)
+            form::call(number, &said)
         },
         forged: false,
         status: 200,
@@ -92,20 +90,9 @@ impl Scenario {
     }
 
     fn request(&self, number: usize, server: &Server) -> Vec<u8> {
-        let pairs = (self.pairs)(number);
-        let body = form::encoded(&pairs);
         // A forger knows everything but the token: the signature is one of another address.
         let signed = if self.forged { "https://elsewhere.example" } else { &server.base_url };
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: TwilioProxy/1.1\r\nAccept: */*\r\n\
-             Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\nX-Twilio-Signature: {signature}\r\n\
-             I-Twilio-Idempotency-Token: {number:032x}\r\nContent-Length: {length}\r\n\r\n{body}",
-            path = self.path,
-            host = server.address,
-            signature = form::signature(&format!("{signed}{}", self.path), &pairs),
-            length = body.len(),
-        );
-        request.into_bytes()
+        form::webhook(server.address, self.path, &format!("{signed}{}", self.path), &(self.pairs)(number))
     }
 
     /// Whether this is the answer that one of these requests must get.

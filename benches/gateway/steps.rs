@@ -1,7 +1,7 @@
 //! The pure steps of a webhook, timed in this process.
 
-use crate::Failure;
-use crate::form;
+use crate::common::{Failure, form};
+use crate::text::text;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use switchboard::twilio::form::Form;
@@ -27,7 +27,7 @@ pub struct Step {
 /// Times them all.
 pub fn measure() -> Result<Vec<Step>, Failure> {
     let url = "https://gateway.example.com/twilio/sms";
-    let pairs = form::text(1, "+15550009999");
+    let pairs = text(1);
     let (body, signature) = (form::encoded(&pairs), form::signature(url, &pairs));
     let verifier = Verifier::new([form::AUTH_TOKEN]);
     let accepts = |form: &Form<'_>| verifier.accepts(Some(black_box(signature.as_bytes())), url, &Payload::Form(form));

@@ -5,7 +5,7 @@
 use super::ConversationService;
 use super::call::OnCall;
 use super::reply::After;
-use super::writer::{Expected, Tell, TurnWriter, Written};
+use super::writer::{AT_ONCE, Expected, Tell, TurnWriter, Written};
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::calls::FORGOTTEN_AFTER;
 use crate::db::news::News;
@@ -24,9 +24,6 @@ use tracing::{Instrument, warn};
 
 /// How often a turn that another process answers is looked at, when no news of it come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// When there are words to tell, the rest is waited for this long: an answer that comes at once is told at once, and the
-/// caller can break in.
-const GRACE: Duration = Duration::from_millis(20);
 /// News that may wait to be heard; who misses some looks.
 const NEWS: usize = 256;
 
@@ -46,6 +43,8 @@ pub struct Progress {
     pub language: &'static Language,
     /// When it was said.
     pub asked_at: Micros,
+    /// Whether the model speaks at a pace, so that more will not be there at once.
+    goes_on: bool,
 }
 
 /// What became of a turn.
@@ -151,7 +150,7 @@ impl Turns {
             if Instant::now() >= deadline {
                 return Ok(Some(progress_of(row, call)));
             }
-            let look = if has_words { Instant::now() + GRACE } else { deadline.min(Instant::now() + LOOK_EVERY) };
+            let look = if has_words { Instant::now() + AT_ONCE } else { deadline.min(Instant::now() + LOOK_EVERY) };
             graced = has_words;
             let about_it = async { while !matches!(news.recv().await, Ok(id) if id == row.id) {} };
             timeout_at(look, about_it).await.ok();
@@ -200,7 +199,8 @@ impl Turns {
     fn write(&self, claim: TurnClaim, call: OnCall, turn: i64, expected: Expected) {
         let key = (call.call_sid.clone(), turn);
         let said = expected.said.clone().into();
-        let begun = Progress { sentences: said, ending: None, language: call.person().language, asked_at: expected.at };
+        let language = call.person().language;
+        let begun = Progress { sentences: said, ending: None, language, asked_at: expected.at, goes_on: false };
         let (progress, flight) = watch::channel(begun);
         let hung_up = CancellationToken::new();
         self.flights().insert(key.clone(), Flight { progress: flight, hung_up: hung_up.clone() });
@@ -227,8 +227,8 @@ impl Turns {
 }
 
 impl Tell for &watch::Sender<Progress> {
-    fn more(&self, sentences: &[String]) {
-        self.send_modify(|now| now.sentences = sentences.into());
+    fn more(&self, sentences: &[String], goes_on: bool) {
+        self.send_modify(|now| (now.sentences, now.goes_on) = (sentences.into(), goes_on));
     }
 
     fn switched(&self, language: &'static Language) {
@@ -240,9 +240,11 @@ impl Flight {
     async fn wait(mut self, told: usize, deadline: Instant) -> Progress {
         let has_news = |progress: &Progress| progress.sentences.len() > told || progress.ending.is_some();
         let in_time = matches!(timeout_at(deadline, self.progress.wait_for(has_news)).await, Ok(Ok(_)));
-        if in_time {
+        let goes_on = self.progress.borrow().goes_on;
+        // An answer that comes at once is told at once, so that the caller can break in; its end may still have to be stored.
+        if in_time && !goes_on {
             let over = self.progress.wait_for(|progress| progress.ending.is_some());
-            timeout_at(Instant::now() + GRACE, over).await.ok();
+            timeout_at(Instant::now() + AT_ONCE, over).await.ok();
         }
         self.progress.borrow().clone()
     }
@@ -256,6 +258,7 @@ fn progress_of(row: Turn, call: &OnCall) -> Progress {
         ending: row.ended.then_some(ending),
         language,
         asked_at: row.created_at,
+        goes_on: false,
     }
 }
 

@@ -22,6 +22,9 @@ use tracing::{error, info, warn};
 /// However slowly a model speaks, nobody waits for it any more after this time.
 const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 
+/// A model that still speaks so long after its first words speaks at a pace, and does not answer at once.
+pub(super) const AT_ONCE: Duration = Duration::from_millis(100);
+
 /// Logs that a turn was answered.
 pub fn tell_of_answer(call_sid: &str, turn: i64, turn_ms: f64, cost: &Cost) {
     let Cost { input_tokens: tokens_in, output_tokens: tokens_out, .. } = cost;
@@ -54,8 +57,8 @@ pub(super) enum Written {
 
 /// Who is told while an answer is written.
 pub(super) trait Tell {
-    /// These are all the sentences so far.
-    fn more(&self, sentences: &[String]);
+    /// These are all the sentences so far. Whether it `goes_on`: the model speaks at a pace and has not come to its end.
+    fn more(&self, sentences: &[String], goes_on: bool);
     /// The answer goes on in this language.
     fn switched(&self, language: &'static Language);
 }
@@ -171,10 +174,12 @@ impl TurnWriter {
         let before = draft.cost.clone();
         let mut reply = self.service.speak(&self.call, self.claim.id, words, &draft.sentences).await?;
         let mut cut = Sentences::new(self.call.person().language);
+        let mut begun = None;
         loop {
             let Ok(said) = timeout(RENEWAL, reply.next()).await else {
                 if self.db.progress_turn(self.claim, None).await? { continue } else { return Err(Break::TakenOver) }
             };
+            let at_a_pace = begun.get_or_insert_with(Instant::now).elapsed() > AT_ONCE;
             let mut next = Some(said);
             let (mut complete, mut end) = (Vec::new(), None);
             // All that is there already is taken together: one write serves it.
@@ -200,7 +205,7 @@ impl TurnWriter {
                     next = reply.next().now_or_never();
                 }
             }
-            self.add(draft, complete, told).await?;
+            self.add(draft, complete, at_a_pace && end.is_none(), told).await?;
             draft.cost = before.plus(reply.cost());
             match end {
                 None => {}
@@ -214,7 +219,13 @@ impl TurnWriter {
     }
 
     /// Stores sentences, then tells of them.
-    async fn add(&self, draft: &mut Draft, complete: Vec<String>, told: &impl Tell) -> Result<(), Break> {
+    async fn add(
+        &self,
+        draft: &mut Draft,
+        complete: Vec<String>,
+        goes_on: bool,
+        told: &impl Tell,
+    ) -> Result<(), Break> {
         let before = draft.sentences.len();
         for sentence in complete {
             let is_repeated = draft.sentences.len() == draft.repeatable && draft.sentences.contains(&sentence);
@@ -228,7 +239,7 @@ impl TurnWriter {
         if !self.db.progress_turn(self.claim, Some(&draft.sentences)).await? {
             return Err(Break::TakenOver);
         }
-        told.more(&draft.sentences);
+        told.more(&draft.sentences, goes_on);
         Ok(())
     }
 }

@@ -129,10 +129,13 @@ async fn demo_shows_the_whole_job() {
     let folder = Folder::new();
     let (status, printed, logged) = folder.run("demo", &[]).await;
     assert_eq!(status, 0, "{printed}{logged}");
-    assert_eq!(printed.matches("  caller   ").count(), 3, "{printed}");
+    assert_eq!(printed.matches("A call from").count(), 2, "{printed}");
+    assert!(printed.contains("(and the model still writes)") && printed.contains("(breaks in after "), "{printed}");
     assert_eq!(printed.matches("  sender   ").count(), 2, "{printed}");
-    assert_eq!(printed.matches("  gateway  ").count(), 6, "{printed}");
-    assert!(printed.contains("403") && printed.contains("1 call with 3 turns and 2 texts"), "{printed}");
+    assert!(printed.contains("403") && printed.contains("2 calls with 5 turns and 2 texts"), "{printed}");
+    let told = |label: &str| printed.lines().find_map(|line| line.strip_prefix(label)).unwrap_or_default();
+    let (written, heard) = (told("  written  "), told("  heard    "));
+    assert!(!heard.is_empty() && written.starts_with(heard) && written != heard, "{printed}");
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none(), "it leaves nothing behind");
 }
 

@@ -136,7 +136,6 @@ fn sentences_that_cannot_be_said_are_refused() {
 #[test]
 fn every_sentence_that_is_spoken_has_a_name_of_its_own() {
     const UNSPOKEN: [&str; 10] = [
-        "unknown_caller",
         "machine_message",
         "text_refused",
         "notice_voicemail",

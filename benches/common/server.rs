@@ -1,8 +1,8 @@
 //! The gateway's release binary as a process of its own, and what the system tells of it.
 
-use crate::Failure;
-use crate::connection::Connection;
-use crate::form::{ACCOUNT_SID, AUTH_TOKEN};
+use super::Failure;
+use super::connection::Connection;
+use super::form::{ACCOUNT_SID, AUTH_TOKEN, OWNER};
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// The key of its REST API.
-pub const ADMIN_API_KEY: &str = "key-of-the-bench-alone";
+const ADMIN_API_KEY: &str = "key-of-the-bench-alone";
 /// How long it may take to start, and to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The unit of CPU times in `/proc` (USER_HZ, which is 100 on all of Linux' usual machines: proc(5)).
@@ -36,8 +36,9 @@ pub struct Memory {
 }
 
 impl Server {
-    /// Starts the gateway with a new database and `model` as its model; it is ready when this returns.
-    pub async fn start(model: SocketAddr) -> Result<Self, Failure> {
+    /// Starts the gateway with a new database, `model` as its model, and `settings` besides. When this returns it is ready, and
+    /// [`OWNER`] belongs to a user, so that no webhook makes a user of its own.
+    pub async fn start(model: SocketAddr, settings: &[(&str, &str)]) -> Result<Self, Failure> {
         // Beside the build, not in the temporary folder: that may lie in memory, where a durable write costs nothing.
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
@@ -55,12 +56,14 @@ impl Server {
                 ("TWILIO_AUTH_TOKEN", AUTH_TOKEN),
                 ("OPENAI_BASE_URL", &format!("http://{model}/v1")),
             ])
+            .envs(settings.iter().copied())
             .current_dir(&folder)
             .stdout(File::create(folder.join("out.log"))?)
             .stderr(File::create(folder.join("err.log"))?)
             .spawn()?;
         let mut server = Self { child, folder, address, base_url };
         server.wait_until_ready().await?;
+        server.create_owner().await?;
         Ok(server)
     }
 
@@ -79,6 +82,22 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Err(format!("the gateway did not answer in {PATIENCE:?}:\n{}", self.log()).into())
+    }
+
+    async fn create_owner(&self) -> Result<(), Failure> {
+        let body = format!(r#"{{"username":"bench","phone_number":"{OWNER}"}}"#);
+        let request = format!(
+            "POST /users/ HTTP/1.1\r\nHost: {}\r\nX-API-Key: {ADMIN_API_KEY}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len(),
+        );
+        let mut connection = Connection::open(self.address).await?;
+        let answer = connection.exchange(request.as_bytes()).await?;
+        if answer.status() != Some(201) {
+            return Err(format!("the user was not made: {answer}").into());
+        }
+        Ok(())
     }
 
     /// User and system time of all its threads so far, those that have ended included.

@@ -1,0 +1,100 @@
+//! How fast a caller hears the model: `just bench-voice`, which is `cargo bench --bench voice`.
+//!
+//! The release binary on a free loopback port with a temporary SQLite file (`synchronous=FULL`), a scripted model of ours that
+//! speaks at a pace, and callers of ours that follow TwiML at speaking speed. Every word is checked; one that is lost, doubled
+//! or out of order makes the bench fail, a missed bar does not. Gateway, model and callers share the machine's cores, and
+//! every delay of theirs counts against the gateway.
+//!
+//! It reads `/proc`, so it runs on Linux only.
+
+mod call;
+#[path = "../common/mod.rs"]
+mod common;
+mod model;
+mod relay;
+mod report;
+mod script;
+mod webhooks;
+
+use common::server::Server;
+use common::{Failure, figures};
+use report::Spent;
+use script::Script;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// No run takes longer, whatever the server does.
+const LIMIT: Duration = Duration::from_secs(170);
+/// The gateway's `VOICE_REPLY_BUDGET`.
+const BUDGET: Duration = Duration::from_secs(2);
+/// Files that the gateway and this process may have open: two connections for each of 1,000 calls, and some more.
+const OPEN_FILES: u64 = 4096;
+
+fn main() -> ExitCode {
+    // `cargo test --all-targets` starts benches too, without this argument.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("Nothing to test here; cargo bench --bench voice measures.");
+        return ExitCode::SUCCESS;
+    }
+    match allow_open_files().and_then(|()| run()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("The bench failed: words were not heard as they were written.");
+            ExitCode::FAILURE
+        }
+        Err(failure) => {
+            eprintln!("The bench failed: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts this program anew when it may not open enough files; the gateway inherits the limit.
+fn allow_open_files() -> Result<(), Failure> {
+    let limits = std::fs::read_to_string("/proc/self/limits")?;
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let allowed = limit.and_then(|limit| limit.split_whitespace().next()?.parse().ok());
+    if allowed.is_none_or(|allowed: u64| allowed >= OPEN_FILES) {
+        return Ok(());
+    }
+    let raise = format!("ulimit -n {OPEN_FILES} && exec \"$0\" \"$@\"");
+    let program = std::env::current_exe()?;
+    Err(Command::new("sh").arg("-c").arg(raise).arg(program).args(std::env::args_os().skip(1)).exec().into())
+}
+
+fn run() -> Result<bool, Failure> {
+    println!("{}", figures::machine());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::time::timeout(LIMIT, measure()).await.map_err(|_| format!("not done after {LIMIT:?}"))?
+    })
+}
+
+/// Whether every word was heard as it was written.
+async fn measure() -> Result<bool, Failure> {
+    let script = Arc::new(Script::new());
+    let model = model::start(script.clone())?;
+    let budget = BUDGET.as_secs().to_string();
+    let server = Server::start(model, &[("VOICE_REPLY_BUDGET", &budget)]).await?;
+    let mut right = true;
+    for (turns, spread, number) in [(3, Duration::from_secs(2), 0), (1, Duration::ZERO, 1_000)] {
+        let (before, started) = (server.cpu_time()?, Instant::now());
+        let calls = webhooks::speak(&server, &script, turns, spread, number).await?;
+        let cpu = server.cpu_time()?.saturating_sub(before);
+        let spent = Spent { cpu, elapsed: started.elapsed(), memory: server.memory()?.peak };
+        let begin = if spread.is_zero() { "all at once".to_owned() } else { format!("spread over {spread:?}") };
+        report::heading(&format!("{} calls over webhooks, begun {begin}", webhooks::CALLS));
+        right &= report::calls(calls, &spent);
+    }
+    report::late(&webhooks::wait(&server, &script, 2_000).await?, BUDGET);
+    server.stop()?;
+
+    let server = Server::start(model, &[("VOICE_TRANSPORT", "relay")]).await?;
+    let relayed = relay::speak(&server, &script).await?;
+    report::heading(&format!("{} calls over ConversationRelay at 20 tokens/s each", relay::CALLS));
+    right &= report::relayed(relayed, relay::CALLS);
+    server.stop()?;
+    Ok(right)
+}
