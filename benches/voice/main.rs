@@ -5,6 +5,8 @@
 //! or out of order makes the bench fail, a missed bar does not. Gateway, model and callers share the machine's cores, and
 //! every delay of theirs counts against the gateway.
 //!
+//! The bars are for calls that begin over two seconds; what 200 calls cost that begin in the same moment is printed beside.
+//!
 //! It reads `/proc`, so it runs on Linux only.
 
 mod call;
@@ -81,8 +83,8 @@ fn run() -> Result<bool, Failure> {
 async fn measure() -> Result<bool, Failure> {
     let script = Arc::new(Script::new());
     let model = model::start(script.clone())?;
-    let is_wanted =
-        |section: &str| std::env::args().all(|other| other == section || !SECTIONS.contains(&other.as_str()));
+    let asked: Vec<_> = std::env::args().filter(|argument| SECTIONS.contains(&argument.as_str())).collect();
+    let is_wanted = |section: &str| asked.is_empty() || asked.iter().any(|asked| asked == section);
     let mut right = true;
     if is_wanted(SECTIONS[0]) {
         right &= measure_webhooks(model, &script).await?;
@@ -104,11 +106,10 @@ async fn measure_webhooks(model: SocketAddr, script: &Script) -> Result<bool, Fa
         let spent = Spent { cpu, elapsed: started.elapsed(), memory: server.memory()?.peak };
         let begin = if spread.is_zero() { "all at once".to_owned() } else { format!("spread over {spread:?}") };
         report::heading(&format!("{} calls over webhooks, begun {begin}", webhooks::CALLS));
-        right &= report::calls(calls, &spent);
+        right &= report::calls(calls, &spent, !spread.is_zero());
     }
     report::late(&webhooks::wait(&server, script, 2_000).await?, BUDGET);
     server.stop()?;
-
     Ok(right)
 }
 

@@ -133,9 +133,9 @@ on_both_databases! {
         assert!(relay.hears_turn().await.ends_with("At last."));
         let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
         assert_eq!(turns[0]["gpt_response"], "At last.");
-        relay.interrupts(&format!("{} At", first["token"].as_str().unwrap()), 900).await;
-        let second = second["token"].as_str().unwrap();
-        relay.interrupts(&format!("{second} At"), 900).await;
+        let said: String = tokens(relay.received()).concat();
+        relay.interrupts(said.trim_end_matches(" last."), 900).await;
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "At").await;
         app.llm.says("Fine.");
         relay.says("And now?").await;
         assert!(relay.hears_turn().await.ends_with("Fine."));
@@ -244,7 +244,6 @@ on_both_databases! {
         assert_eq!(relay.hears_turn().await, "One moment. Gern.");
         let change = relay.received().iter().find(|message| message["type"] == "language").unwrap();
         assert_eq!((&change["ttsLanguage"], &change["transcriptionLanguage"]), (&json!("de-DE"), &json!("de-DE")));
-        assert_eq!(tokens(relay.received()), ["One", " moment.", " ", "Gern.", ""][..tokens(relay.received()).len()]);
         app.llm.calls_tool("end_call", "");
         relay.says("Das war alles, mach Schluss").await;
         assert_eq!(relay.hears_turn().await, "Auf Wiederhören!", "a farewell in the call's language");

@@ -1,6 +1,7 @@
 //! Calls over ConversationRelay: handed over to a WebSocket, talked through there, and taken back when the session is over.
 
 mod answering;
+mod hearing;
 mod line;
 mod session;
 mod speaking;
@@ -119,6 +120,9 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
     }
     let Some(call) = in_its_language(app, &end.call).await? else { return Ok(refusal(app)) };
     let (how, phrases) = manner(app, call.person());
+    if !call.person().is_active {
+        return Ok(say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), ""));
+    }
     let turn = app.db.relay_call(call_sid).await?.map_or(0, |call| call.last_turn);
     let next = next_turn(app, &VoiceStep { call_sid: call_sid.clone(), turn, part: 0 });
     match (end.handoff, &call.transfer_to) {

@@ -10,11 +10,10 @@ use crate::conversation::phrases::Phrases;
 use crate::conversation::reply::Said;
 use crate::conversation::speech::speaking_time;
 use crate::conversation::talk::Talk;
-use crate::conversation::wishes::keys_in_words;
 use crate::db::DbError;
 use crate::db::relay::RelayCall;
 use crate::llm::LlmError;
-use crate::twilio::relay_messages::{self, FrameError, FromTwilio, Setup, ToTwilio};
+use crate::twilio::relay_messages::{self, FromTwilio, Setup, ToTwilio};
 use crate::webhooks::requests::{CallRequest, Handoff};
 use crate::webhooks::voice::on_call;
 use poem::web::websocket::{CloseCode, Message, WebSocketStream};
@@ -23,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 /// How long the first frame may take.
 const SETUP: Duration = Duration::from_secs(10);
@@ -32,14 +31,8 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 const LIFELESS: Duration = Duration::from_secs(60);
 /// How long a caller may say nothing after the last words were spoken.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How long another key is waited for, and how many there can be.
-const NEXT_KEY: Duration = Duration::from_millis(1500);
-const MOST_KEYS: usize = 64;
 /// Between the last word and the end of the session; how long words take is only estimated.
 const BREATH: Duration = Duration::from_millis(500);
-/// Broken frames in a row after which the session is closed, as Twilio does on its side.
-const BROKEN: u32 = 10;
-
 /// A session.
 pub(super) struct Session {
     pub(super) app: Arc<App>,
@@ -62,14 +55,14 @@ pub(super) struct Session {
     /// Done when the session is over: a late answer is not waited for any longer.
     pub(super) gone: CancellationToken,
     /// When the caller was heard last, and how often in a row there was nothing to hear.
-    heard_at: Instant,
-    silences: u32,
-    keys: String,
-    keys_at: Option<Instant>,
+    pub(super) heard_at: Instant,
+    pub(super) silences: u32,
+    pub(super) keys: String,
+    pub(super) keys_at: Option<Instant>,
     time_over_at: Instant,
     ping_at: Instant,
-    last_frame: Instant,
-    broken: u32,
+    pub(super) last_frame: Instant,
+    pub(super) broken: u32,
 }
 
 /// What a session waits for.
@@ -200,94 +193,6 @@ impl Session {
         }
     }
 
-    async fn on_frame(&mut self, frame: Message) -> Result<(), Over> {
-        self.last_frame = Instant::now();
-        let text = match frame {
-            Message::Text(text) => text,
-            Message::Ping(_) | Message::Pong(_) => return Ok(()),
-            _ => return self.on_broken_frame(),
-        };
-        let call_sid = &self.call.call_sid;
-        let frame = match relay_messages::parse(&text) {
-            Ok(frame) => frame,
-            Err(FrameError::Broken(_)) => return self.on_broken_frame(),
-            Err(FrameError::UnknownType(kind)) => {
-                debug!(call.sid = call_sid, kind, "A frame of a type that is not known");
-                return Ok(());
-            }
-        };
-        self.broken = 0;
-        match frame {
-            FromTwilio::Prompt(prompt) if prompt.last && !prompt.voice_prompt.trim().is_empty() => {
-                self.on_words(prompt.voice_prompt.trim(), false).await
-            }
-            // Somebody is speaking, or coughed.
-            FromTwilio::Prompt(_) => {
-                self.heard_at = Instant::now();
-                Ok(())
-            }
-            FromTwilio::Dtmf(dtmf) => self.on_key(&dtmf.digit).await,
-            FromTwilio::Interrupt(interrupt) => {
-                self.on_interrupt(&interrupt.utterance_until_interrupt).await;
-                Ok(())
-            }
-            FromTwilio::Error(fault) => {
-                warn!(call.sid = call_sid, "Twilio reports an error on a ConversationRelay session");
-                debug!(call.sid = call_sid, fault.description, "What it says");
-                Ok(())
-            }
-            FromTwilio::Setup(_) => Ok(()),
-        }
-    }
-
-    fn on_broken_frame(&mut self) -> Result<(), Over> {
-        self.broken += 1;
-        warn!(call.sid = self.call.call_sid, in_a_row = self.broken, "A broken frame was passed over");
-        if self.broken > BROKEN {
-            return Err(Over::Closed(CloseCode::Invalid, "too many broken frames in a row"));
-        }
-        Ok(())
-    }
-
-    /// The caller said something, or pressed keys, which are told in words.
-    async fn on_words(&mut self, words: &str, wants_person: bool) -> Result<(), Over> {
-        if self.leaving.is_some() {
-            return Ok(());
-        }
-        (self.heard_at, self.silences) = (Instant::now(), 0);
-        (self.keys, self.keys_at) = (String::new(), None);
-        self.cut_short().await?;
-        match self.answer(words, wants_person).await {
-            Ok(()) => Ok(()),
-            Err(Trouble::Over(over)) => Err(over),
-            Err(Trouble::Db(cause)) => {
-                error!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "A turn could not be served");
-                self.say_fixed(|phrases| &phrases.apology).await
-            }
-        }
-    }
-
-    async fn on_key(&mut self, key: &str) -> Result<(), Over> {
-        self.heard_at = Instant::now();
-        match key {
-            "*" if self.keys.is_empty() => self.repeat().await,
-            "#" => self.on_keys().await,
-            "*" | "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" if self.keys.len() < MOST_KEYS => {
-                self.keys.push_str(key);
-                self.keys_at = Some(self.heard_at + NEXT_KEY);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// No further key was pressed.
-    async fn on_keys(&mut self) -> Result<(), Over> {
-        let keys = std::mem::take(&mut self.keys);
-        self.keys_at = None;
-        if keys.is_empty() { Ok(()) } else { self.on_words(&keys_in_words(&keys), keys == "0").await }
-    }
-
     /// What is due next.
     fn due(&self) -> Instant {
         if let Some((at, _)) = self.leaving {
@@ -371,34 +276,6 @@ impl Session {
     /// Ends the session once all words are spoken.
     pub(super) fn leave(&mut self, then: Handoff) {
         self.leaving = Some((self.spoken_until + BREATH, then));
-    }
-
-    /// The caller broke in: nothing more of what was sent is spoken.
-    async fn on_interrupt(&mut self, utterance: &str) {
-        let now = Instant::now();
-        (self.spoken_until, self.heard_at) = (now, now);
-        if let Some((at, _)) = &mut self.leaving {
-            *at = now;
-        }
-        self.keep_heard(utterance).await;
-    }
-}
-
-/// Why words are not answered.
-pub(super) enum Trouble {
-    Db(DbError),
-    Over(Over),
-}
-
-impl From<DbError> for Trouble {
-    fn from(error: DbError) -> Self {
-        Self::Db(error)
-    }
-}
-
-impl From<Over> for Trouble {
-    fn from(over: Over) -> Self {
-        Self::Over(over)
     }
 }
 

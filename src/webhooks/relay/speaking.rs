@@ -2,7 +2,7 @@
 
 use super::answering::Answering;
 use super::line::Over;
-use super::session::{Session, Trouble};
+use super::session::Session;
 use crate::conversation::plain::Plain;
 use crate::conversation::reply::{After, Cost, Said};
 use crate::conversation::talk::Talk;
@@ -298,5 +298,23 @@ impl Session {
             error!(call.sid = self.call.call_sid, turn, error = %cause, "The answer of turn {turn} could not be stored");
         }
         talk
+    }
+}
+
+/// Why words are not answered.
+pub(super) enum Trouble {
+    Db(DbError),
+    Over(Over),
+}
+
+impl From<DbError> for Trouble {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl From<Over> for Trouble {
+    fn from(over: Over) -> Self {
+        Self::Over(over)
     }
 }

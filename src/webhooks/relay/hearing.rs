@@ -1,0 +1,118 @@
+//! What comes in on a session: words, keys, and the moment at which the caller breaks in.
+
+use super::line::Over;
+use super::session::Session;
+use super::speaking::Trouble;
+use crate::conversation::wishes::keys_in_words;
+use crate::twilio::relay_messages::{self, FrameError, FromTwilio};
+use poem::web::websocket::{CloseCode, Message};
+use std::time::Duration;
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
+
+/// How long another key is waited for, and how many there can be.
+const NEXT_KEY: Duration = Duration::from_millis(1500);
+const MOST_KEYS: usize = 64;
+/// Broken frames in a row after which the session is closed, as Twilio does on its side.
+const BROKEN: u32 = 10;
+
+impl Session {
+    /// Takes a frame.
+    pub(super) async fn on_frame(&mut self, frame: Message) -> Result<(), Over> {
+        self.last_frame = Instant::now();
+        let text = match frame {
+            Message::Text(text) => text,
+            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+            _ => return self.on_broken_frame(),
+        };
+        let call_sid = &self.call.call_sid;
+        let frame = match relay_messages::parse(&text) {
+            Ok(frame) => frame,
+            Err(FrameError::Broken(_)) => return self.on_broken_frame(),
+            Err(FrameError::UnknownType(kind)) => {
+                debug!(call.sid = call_sid, kind, "A frame of a type that is not known");
+                return Ok(());
+            }
+        };
+        self.broken = 0;
+        match frame {
+            FromTwilio::Prompt(prompt) if prompt.last && !prompt.voice_prompt.trim().is_empty() => {
+                self.on_words(prompt.voice_prompt.trim(), false).await
+            }
+            // Somebody is speaking, or coughed.
+            FromTwilio::Prompt(_) => {
+                self.heard_at = Instant::now();
+                Ok(())
+            }
+            FromTwilio::Dtmf(dtmf) => self.on_key(&dtmf.digit).await,
+            FromTwilio::Interrupt(interrupt) => {
+                self.on_interrupt(&interrupt.utterance_until_interrupt).await;
+                Ok(())
+            }
+            FromTwilio::Error(fault) => {
+                warn!(call.sid = call_sid, "Twilio reports an error on a ConversationRelay session");
+                debug!(call.sid = call_sid, fault.description, "What it says");
+                Ok(())
+            }
+            FromTwilio::Setup(_) => Ok(()),
+        }
+    }
+
+    fn on_broken_frame(&mut self) -> Result<(), Over> {
+        self.broken += 1;
+        warn!(call.sid = self.call.call_sid, in_a_row = self.broken, "A broken frame was passed over");
+        if self.broken > BROKEN {
+            return Err(Over::Closed(CloseCode::Invalid, "too many broken frames in a row"));
+        }
+        Ok(())
+    }
+
+    /// The caller said something, or pressed keys, which are told in words.
+    async fn on_words(&mut self, words: &str, wants_person: bool) -> Result<(), Over> {
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        (self.heard_at, self.silences) = (Instant::now(), 0);
+        (self.keys, self.keys_at) = (String::new(), None);
+        self.cut_short().await?;
+        match self.answer(words, wants_person).await {
+            Ok(()) => Ok(()),
+            Err(Trouble::Over(over)) => Err(over),
+            Err(Trouble::Db(cause)) => {
+                error!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "A turn could not be served");
+                self.say_fixed(|phrases| &phrases.apology).await
+            }
+        }
+    }
+
+    async fn on_key(&mut self, key: &str) -> Result<(), Over> {
+        self.heard_at = Instant::now();
+        match key {
+            "*" if self.keys.is_empty() => self.repeat().await,
+            "#" => self.on_keys().await,
+            "*" | "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" if self.keys.len() < MOST_KEYS => {
+                self.keys.push_str(key);
+                self.keys_at = Some(self.heard_at + NEXT_KEY);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// No further key was pressed.
+    pub(super) async fn on_keys(&mut self) -> Result<(), Over> {
+        let keys = std::mem::take(&mut self.keys);
+        self.keys_at = None;
+        if keys.is_empty() { Ok(()) } else { self.on_words(&keys_in_words(&keys), keys == "0").await }
+    }
+
+    /// The caller broke in: nothing more of what was sent is spoken.
+    async fn on_interrupt(&mut self, utterance: &str) {
+        let now = Instant::now();
+        (self.spoken_until, self.heard_at) = (now, now);
+        if let Some((at, _)) = &mut self.leaving {
+            *at = now;
+        }
+        self.keep_heard(utterance).await;
+    }
+}
