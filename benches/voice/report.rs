@@ -46,11 +46,12 @@ pub fn heading(text: &str) {
     println!("\n{text:<60} {:>9} {:>9}", "p50 ms", "p99 ms");
 }
 
-/// A load of calls over webhooks; whether all words were heard as they were written.
-pub fn calls(mut calls: Calls, spent: &Spent) -> bool {
-    figure("the first sentence is written -> it is told", &mut calls.first_words, Some(50.0), Some(100.0));
+/// A load of calls over webhooks, with or without bars for how long things take; whether all words were heard as they were written.
+pub fn calls(mut calls: Calls, spent: &Spent, bars: bool) -> bool {
+    let bar = |millis: f64| bars.then_some(millis);
+    figure("the first sentence is written -> it is told", &mut calls.first_words, bar(50.0), bar(100.0));
     figure("  of the webhook that waits for it", &mut calls.turns, None, None);
-    figure("a part asked for at speaking speed -> it is told", &mut calls.parts, None, Some(20.0));
+    figure("a part asked for at speaking speed -> it is told", &mut calls.parts, None, bar(20.0));
     println!("  answers without words of the model (pauses): {}", calls.pauses);
     cost(spent, calls.turns.len(), "turn");
     faults(calls.faults)

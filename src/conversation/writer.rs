@@ -22,8 +22,9 @@ use tracing::{error, info, warn};
 /// However slowly a model speaks, nobody waits for it any more after this time.
 const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 
-/// A model that still speaks so long after its first words speaks at a pace, and does not answer at once.
+/// A model that speaks for longer than this, and keeps us waiting for this long between its words, does not answer at once.
 pub(super) const AT_ONCE: Duration = Duration::from_millis(100);
+const BETWEEN_WORDS: Duration = Duration::from_millis(10);
 
 /// Logs that a turn was answered.
 pub fn tell_of_answer(call_sid: &str, turn: i64, turn_ms: f64, cost: &Cost) {
@@ -176,10 +177,12 @@ impl TurnWriter {
         let mut cut = Sentences::new(self.call.person().language);
         let mut begun = None;
         loop {
+            let asked = Instant::now();
             let Ok(said) = timeout(RENEWAL, reply.next()).await else {
                 if self.db.progress_turn(self.claim, None).await? { continue } else { return Err(Break::TakenOver) }
             };
-            let at_a_pace = begun.get_or_insert_with(Instant::now).elapsed() > AT_ONCE;
+            let waited = asked.elapsed();
+            let at_a_pace = begun.get_or_insert_with(Instant::now).elapsed() > AT_ONCE && waited > BETWEEN_WORDS;
             let mut next = Some(said);
             let (mut complete, mut end) = (Vec::new(), None);
             // All that is there already is taken together: one write serves it.
