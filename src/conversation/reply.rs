@@ -10,8 +10,8 @@ use crate::db::outbound::OutboundText;
 use crate::llm::{Finish, Llm, LlmError, Message, Piece, Prompt, ToolCall};
 use crate::twilio::address::Address;
 use crate::twilio::voices::Language;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Fuse};
+use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -91,8 +91,10 @@ impl Cost {
 pub struct Reply {
     pub(super) llm: Arc<Llm>,
     pub(super) does: Doer,
+    /// What the model is told without the language to answer in, which may be switched.
+    pub(super) instructions: String,
     pub(super) prompt: Prompt,
-    pub(super) pieces: BoxStream<'static, Result<Piece, LlmError>>,
+    pub(super) pieces: Fuse<BoxStream<'static, Result<Piece, LlmError>>>,
     pub(super) text: String,
     pub(super) calls: Vec<ToolCall>,
     pub(super) rounds: usize,
@@ -116,31 +118,56 @@ impl Reply {
     /// When the model fails, or stops in the middle.
     pub async fn next(&mut self) -> Result<Said, LlmError> {
         loop {
-            match self.pieces.next().await {
-                Some(Ok(Piece::Text(text))) => {
-                    // What is said after a tool stands apart from what was said before.
-                    let apart = self.text.is_empty() && self.rounds > 0;
-                    self.text.push_str(&text);
-                    return Ok(Said::Words(if apart { format!("\n{text}") } else { text }));
-                }
-                Some(Ok(Piece::Tool(call))) => self.calls.push(call),
-                Some(Ok(Piece::End(end))) => {
-                    self.cost.input_tokens += i64::from(end.input_tokens);
-                    self.cost.output_tokens += i64::from(end.output_tokens);
-                    self.cost.model = end.model;
-                    if self.calls.is_empty() {
-                        return Ok(Said::End { after: After::Listen, whole: end.finish == Finish::Whole });
-                    }
-                }
-                Some(Err(error)) => return Err(error),
-                // The stream is over and tools were called: run them.
-                None => {
-                    if let Some(said) = self.run_tools().await {
-                        return Ok(said);
-                    }
-                }
+            let said = match self.pieces.next().await {
+                Some(piece) => self.take(piece?),
+                // The stream is over and tools were called. The stream stays over if this is dropped in the middle.
+                None => self.run_tools().await,
+            };
+            if let Some(said) = said {
+                return Ok(said);
             }
         }
+    }
+
+    /// What comes next if it is there already; never runs tools.
+    pub fn ready(&mut self) -> Option<Result<Said, LlmError>> {
+        loop {
+            match self.pieces.next().now_or_never()?? {
+                Ok(piece) => {
+                    if let Some(said) = self.take(piece) {
+                        return Some(Ok(said));
+                    }
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    fn take(&mut self, piece: Piece) -> Option<Said> {
+        match piece {
+            Piece::Text(text) => {
+                // What is said after a tool stands apart from what was said before.
+                let apart = self.text.is_empty() && self.rounds > 0;
+                self.text.push_str(&text);
+                Some(Said::Words(if apart { format!("\n{text}") } else { text }))
+            }
+            Piece::Tool(call) => {
+                self.calls.push(call);
+                None
+            }
+            Piece::End(end) => {
+                self.cost.input_tokens += i64::from(end.input_tokens);
+                self.cost.output_tokens += i64::from(end.output_tokens);
+                self.cost.model = end.model;
+                let over = Said::End { after: After::Listen, whole: end.finish == Finish::Whole };
+                self.calls.is_empty().then_some(over)
+            }
+        }
+    }
+
+    /// Nobody waits for the answer any more: its tools do nothing from now on.
+    pub fn disarm(&mut self) {
+        self.does.offered.clear();
     }
 
     /// What the answer took so far.
@@ -152,6 +179,9 @@ impl Reply {
     async fn run_tools(&mut self) -> Option<Said> {
         let calls = self.calls.clone();
         let (mut results, mut after, mut switched) = (Vec::with_capacity(calls.len()), After::Listen, None);
+        if self.does.is_late().await {
+            self.disarm();
+        }
         for call in &calls {
             let result = match tools::action(&self.does.offered, call) {
                 Ok(Action::EndCall) => {
@@ -180,12 +210,25 @@ impl Reply {
         }
         self.prompt.messages.push(Message::calls(std::mem::take(&mut self.text), calls));
         self.prompt.messages.extend(results);
-        self.pieces = self.llm.stream(self.prompt.clone());
+        if let Some(language) = switched {
+            self.prompt.system = in_language(&self.instructions, language);
+        }
+        self.pieces = self.llm.stream(self.prompt.clone()).fuse();
         switched.map(Said::Switched)
     }
 }
 
+/// Instructions with the language to answer in.
+pub(super) fn in_language(instructions: &str, language: &Language) -> String {
+    format!("{instructions} Answer in {} unless you are asked for another language.", language.name)
+}
+
 impl Doer {
+    /// Whether the caller has had an apology in place of this answer, and the call has gone on.
+    async fn is_late(&self) -> bool {
+        self.db.is_turn_late(self.turn_id).await.unwrap_or(false)
+    }
+
     async fn switch(&self, language: &'static Language) -> String {
         if let Err(error) = self.db.switch_call(&self.call.call_sid, language.tag).await {
             warn!(call.sid = self.call.call_sid, %error, "The language of a call could not be switched");
@@ -211,7 +254,7 @@ impl Doer {
         };
         match self.db.queue_text(text).await {
             Ok(true) => "The message is on its way.".to_owned(),
-            Ok(false) => "A message was sent already; there is one for each answer.".to_owned(),
+            Ok(false) => "A message is on its way already; there is one for each answer.".to_owned(),
             Err(error) => {
                 warn!(call.sid = call.call_sid, %error, "A text for a caller could not be queued");
                 "The message cannot be sent right now.".to_owned()

@@ -2,7 +2,7 @@
 
 use super::call::OnCall;
 use super::party::Person;
-use super::reply::{Cost, Doer, Reply};
+use super::reply::{Cost, Doer, Reply, in_language};
 use super::speech::joined;
 use super::{thread, tools};
 use crate::clock::Clock;
@@ -11,6 +11,7 @@ use crate::db::conversations::{Answer, Except};
 use crate::db::{Db, DbError};
 use crate::llm::{Llm, LlmError, Message, Prompt};
 use crate::twilio::address::Address;
+use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,7 @@ impl ConversationService {
     pub async fn answer(&self, asked: Asked<'_>) -> Result<Answer, AnswerError> {
         let started = Instant::now();
         let (messages, _) = self.thread(&asked).await?;
-        let system = self.instructions("", asked.person);
+        let system = in_language(self.role(), asked.person.language);
         let prompt = Prompt { system, messages, ..Prompt::default() };
         let completion = self.llm.complete(&prompt, self.timeout).await?;
         Ok(Answer {
@@ -110,24 +111,26 @@ impl ConversationService {
         let person = call.person();
         let asked = Asked { person, peer: &call.party.peer, text: words, except: Except::Turn(turn_id) };
         let (mut messages, answer_was_late) = self.thread(&asked).await?;
-        let mut system = self.instructions(ON_CALL, person);
+        let mut instructions = format!("{}{ON_CALL}", self.role());
         if let Some(purpose) = &call.purpose {
-            system = format!("{system} You have called this person yourself, for this purpose: {purpose}");
+            instructions = format!("{instructions} You have called this person yourself, for this purpose: {purpose}");
         }
         if answer_was_late {
-            system = format!("{system} {LATE}");
+            instructions = format!("{instructions} {LATE}");
         }
         if !said.is_empty() {
-            system = format!("{system} {GO_ON}");
+            instructions = format!("{instructions} {GO_ON}");
             messages.push(Message::assistant(joined(said)));
             messages.push(Message::user("(Please go on.)"));
         }
         let offered = self.offered(call);
+        let system = in_language(&instructions, person.language);
         let prompt = Prompt { system, messages, tools: offered.iter().copied().map(tools::offered).collect() };
         Ok(Reply {
-            pieces: self.llm.stream(prompt.clone()),
+            pieces: self.llm.stream(prompt.clone()).fuse(),
             llm: self.llm.clone(),
             does: Doer { db: self.db.clone(), clock: self.clock.clone(), call: call.clone(), turn_id, offered },
+            instructions,
             prompt,
             text: String::new(),
             calls: Vec::new(),
@@ -156,10 +159,5 @@ impl ConversationService {
     /// The operator's role for the model, or the built-in one.
     pub(crate) fn role(&self) -> &str {
         self.system_prompt.as_deref().unwrap_or("You are a helpful, friendly assistant.")
-    }
-
-    fn instructions(&self, manner: &str, person: &Person) -> String {
-        let language = person.language.name;
-        format!("{}{manner} Answer in {language} unless you are asked for another language.", self.role())
     }
 }

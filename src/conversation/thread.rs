@@ -8,7 +8,7 @@ use crate::llm::Message;
 pub struct Thread {
     /// Oldest first, ending with what is said now.
     pub messages: Vec<Message>,
-    /// Whether the last answer came too late to be heard.
+    /// Whether the last answer came too late: it is told whole, and the person has heard at most its beginning.
     pub answer_was_late: bool,
 }
 
@@ -24,6 +24,12 @@ pub fn thread(earlier: Vec<Exchange>, said: &str, now: Micros, timeout_seconds: 
     });
     let mut linked: Vec<_> = linked.collect();
     let answer_was_late = linked.first().is_some_and(|last| last.late && last.answer.is_some());
+    // What nobody heard is told once more, at the next turn; later it is as if it had never been said.
+    for (age, exchange) in linked.iter_mut().enumerate() {
+        if let Some(heard) = exchange.heard.take().filter(|_| !(age == 0 && answer_was_late)) {
+            exchange.answer = Some(heard);
+        }
+    }
     linked.reverse();
     let mut messages: Vec<Message> = Vec::with_capacity(2 * linked.len() + 1);
     for exchange in linked {
@@ -60,6 +66,7 @@ mod tests {
             last_at: at + SECOND,
             said: said.into(),
             answer: answer.map(str::to_owned),
+            heard: None,
             late: false,
         }
     }
@@ -82,6 +89,16 @@ mod tests {
     #[test]
     fn unanswered_words_join_the_next() {
         assert_eq!(told(vec![exchange(1000, "hello?", None)], 1010), ["User: hello?\nnow"]);
+    }
+
+    #[test]
+    fn of_an_answer_only_what_was_heard_counts_unless_it_is_late_and_the_last() {
+        let late = |at| Exchange { heard: Some("It".into()), late: true, ..exchange(at, "what?", Some("It is 42.")) };
+        assert_eq!(told(vec![late(1000)], 1010), ["User: what?", "Assistant: It is 42.", "User: now"]);
+        let later = vec![exchange(1005, "and?", Some("So.")), late(1000)];
+        assert_eq!(told(later, 1010), ["User: what?", "Assistant: It", "User: and?", "Assistant: So.", "User: now"]);
+        let cut = Exchange { late: false, ..late(1000) };
+        assert_eq!(told(vec![cut], 1010), ["User: what?", "Assistant: It", "User: now"]);
     }
 
     #[test]

@@ -12,10 +12,9 @@ use crate::db::{Db, DbError};
 use crate::llm::LlmError;
 use crate::telemetry::SLOW_MS;
 use crate::twilio::voices::Language;
-use futures_util::FutureExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -90,6 +89,8 @@ impl From<DbError> for Break {
 
 /// What is there of an answer.
 struct Draft {
+    /// The call, in the language that the answer has come to.
+    call: Arc<OnCall>,
     sentences: Vec<String>,
     /// Sentences of an earlier try, which a model that is told to go on may repeat.
     repeatable: usize,
@@ -102,8 +103,9 @@ impl TurnWriter {
     pub(super) async fn write(self, expected: Expected, told: impl Tell) -> Written {
         let started = Instant::now();
         let (sentences, after, cost) = (expected.said, After::Listen, Cost::default());
-        let mut draft = Draft { sentences, repeatable: 0, after, cost };
+        let mut draft = Draft { call: self.call.clone(), sentences, repeatable: 0, after, cost };
         let outcome = tokio::select! {
+            biased;
             outcome = timeout(LONGEST_ANSWER, self.answer(&expected.words, &mut draft, &told)) => {
                 outcome.unwrap_or(Err(Break::Model(LlmError::Timeout)))
             }
@@ -173,13 +175,20 @@ impl TurnWriter {
     async fn listen(&self, words: &str, draft: &mut Draft, told: &impl Tell) -> Result<(), Break> {
         draft.repeatable = draft.sentences.len();
         let before = draft.cost.clone();
-        let mut reply = self.service.speak(&self.call, self.claim.id, words, &draft.sentences).await?;
-        let mut cut = Sentences::new(self.call.person().language);
-        let mut begun = None;
+        let mut reply = self.service.speak(&draft.call, self.claim.id, words, &draft.sentences).await?;
+        let mut cut = Sentences::new(draft.call.person().language);
+        let (mut begun, mut renewal) = (None, interval(RENEWAL));
+        renewal.reset();
         loop {
             let asked = Instant::now();
-            let Ok(said) = timeout(RENEWAL, reply.next()).await else {
-                if self.db.progress_turn(self.claim, None).await? { continue } else { return Err(Break::TakenOver) }
+            // By the time alone: words that complete no sentence are no sign of life to other processes.
+            let said = tokio::select! {
+                biased;
+                _ = renewal.tick() => {
+                    self.give_sign_of_life().await?;
+                    continue;
+                }
+                said = reply.next() => said,
             };
             let waited = asked.elapsed();
             let at_a_pace = begun.get_or_insert_with(Instant::now).elapsed() > AT_ONCE && waited > BETWEEN_WORDS;
@@ -192,6 +201,7 @@ impl TurnWriter {
                     Ok(Said::Switched(language)) => {
                         complete.extend(cut.finish());
                         cut = Sentences::new(language);
+                        draft.call = Arc::new((*draft.call).clone().speaking(language));
                         told.switched(language);
                     }
                     Ok(Said::End { after, whole }) => {
@@ -205,7 +215,7 @@ impl TurnWriter {
                     Err(cause) => end = Some(Err(cause)),
                 }
                 if end.is_none() {
-                    next = reply.next().now_or_never();
+                    next = reply.ready();
                 }
             }
             self.add(draft, complete, at_a_pace && end.is_none(), told).await?;
@@ -217,6 +227,18 @@ impl TurnWriter {
                     return Ok(());
                 }
                 Some(Err(cause)) => return Err(Break::Model(cause)),
+            }
+        }
+    }
+
+    /// Renews the lease, which survives that it once cannot be renewed.
+    async fn give_sign_of_life(&self) -> Result<(), Break> {
+        match self.db.progress_turn(self.claim, None).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Break::TakenOver),
+            Err(cause) => {
+                warn!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "The lease of a turn was not renewed");
+                Ok(())
             }
         }
     }

@@ -65,9 +65,11 @@ pub struct Exchange {
     pub last_at: Micros,
     /// What the person said.
     pub said: String,
-    /// What was answered and reached the person.
+    /// What was answered.
     pub answer: Option<String>,
-    /// Whether the answer came too late to be told.
+    /// What of the answer reached the person, when it was not all.
+    pub heard: Option<String>,
+    /// Whether an apology was told in place of the answer, or of its end.
     pub late: bool,
 }
 
@@ -75,13 +77,13 @@ pub struct Exchange {
 macro_rules! earlier {
     ($user:literal, $peer:literal, $turn:literal, $text:literal) => {
         concat!(
-            "SELECT said_at, last_at, said, answer, late FROM ( \
+            "SELECT said_at, last_at, said, answer, heard, late FROM ( \
              SELECT * FROM (SELECT created_at AS said_at, COALESCE(answered_at, created_at) AS last_at, input_text AS said, \
-             CASE WHEN late THEN gpt_response ELSE COALESCE(heard_text, gpt_response) END AS answer, late, id FROM conversation_logs \
+             gpt_response AS answer, heard_text AS heard, late, id FROM conversation_logs \
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $turn, " ORDER BY id DESC LIMIT 20) AS turns \
              UNION ALL \
              SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, incoming_text AS said, \
-             CASE WHEN reply_status IN ('draft', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, FALSE AS late, id FROM sms_logs \
+             CASE WHEN reply_status IN ('draft', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, NULL AS heard, FALSE AS late, id FROM sms_logs \
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $text, " \
              AND (reply_status IS NULL OR reply_status <> 'ignored') ORDER BY id DESC LIMIT 20) AS texts \
              ) AS thread ORDER BY said_at DESC, id DESC LIMIT 20"
@@ -91,7 +93,7 @@ macro_rules! earlier {
 
 /// The thread of each of a JSON list of [`ThreadKey`].
 const THREADS: &str = concat!(
-    "SELECT (SELECT json_group_array(json_array(said_at, last_at, said, answer, json(iif(late, 'true', 'false')))) FROM (",
+    "SELECT (SELECT json_group_array(json_array(said_at, last_at, said, answer, heard, json(iif(late, 'true', 'false')))) FROM (",
     earlier!("key.value ->> 'user'", "key.value ->> 'peer'", "key.value ->> 'turn'", "key.value ->> 'text'"),
     ")) FROM jsonb_each($1) AS key ORDER BY key.key"
 );

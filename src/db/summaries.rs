@@ -78,8 +78,7 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn spoken_on(&self, call_sid: &str, most: i64) -> Result<Vec<Spoken>, DbError> {
-        let text = "SELECT said, heard FROM (SELECT turn, input_text AS said, \
-                    CASE WHEN late THEN NULL ELSE COALESCE(heard_text, gpt_response) END AS heard \
+        let text = "SELECT said, heard FROM (SELECT turn, input_text AS said, COALESCE(heard_text, gpt_response) AS heard \
                     FROM conversation_logs WHERE call_sid = $1 ORDER BY turn DESC LIMIT $2) AS last ORDER BY turn";
         read!(self, fetch_all, text, call_sid, most)
     }

@@ -54,6 +54,8 @@ pub struct NewClaim {
     pub purpose: Option<String>,
     /// When the call began; not known with its first webhook.
     pub call_started_at: Option<Micros>,
+    /// Whether the call is over, so that nobody hears an answer.
+    pub call_is_over: bool,
 }
 
 /// Where a turn is.
@@ -105,8 +107,8 @@ pub enum Heard {
     AsTold,
     /// Only this.
     Only(String),
-    /// An apology instead: it came too late.
-    TooLate,
+    /// Only this, and then an apology: the rest came too late.
+    TooLate(String),
 }
 
 macro_rules! sqlite_now {
@@ -130,7 +132,8 @@ macro_rules! claim {
              ON CONFLICT (call_sid, turn) DO NOTHING RETURNING id, attempt, \
              (SELECT language FROM call_logs WHERE call_sid = $3) AS language, \
              (SELECT purpose FROM call_logs WHERE call_sid = $3) AS purpose, \
-             (SELECT started_at FROM call_logs WHERE call_sid = $3) AS call_started_at"
+             (SELECT started_at FROM call_logs WHERE call_sid = $3) AS call_started_at, \
+             EXISTS (SELECT 1 FROM call_logs WHERE call_sid = $3 AND status_rank = 5) AS call_is_over"
         )
     };
 }
@@ -240,9 +243,9 @@ impl Db {
                 Heard::All => (false, None),
                 Heard::AsTold => (true, None),
                 Heard::Only(text) => (false, Some(text.as_str())),
-                Heard::TooLate => (false, None),
+                Heard::TooLate(text) => (false, Some(text.as_str())),
             };
-            let late = matches!(end.heard, Heard::TooLate);
+            let late = matches!(end.heard, Heard::TooLate(_));
             let written = sqlx::query(
                 "UPDATE conversation_logs SET gpt_response = $3, failed = $4, input_tokens = COALESCE($5, input_tokens), \
                  output_tokens = COALESCE($6, output_tokens), model_used = COALESCE($7, model_used), \
@@ -313,6 +316,16 @@ impl Db {
                     ORDER BY turn DESC LIMIT 1";
         let last: Option<(String,)> = read!(self, fetch_optional, text, call_sid, before)?;
         Ok(last.map(|(answer,)| answer))
+    }
+
+    /// Whether the caller had an apology in place of this turn's answer.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_turn_late(&self, id: i64) -> Result<bool, DbError> {
+        let late: Option<(bool,)> =
+            read!(self, fetch_optional, "SELECT late FROM conversation_logs WHERE id = $1", id)?;
+        Ok(late.is_some_and(|(late,)| late))
     }
 
     /// Ends all leases: the database is this process's alone, so whoever held them is gone. A webhook that asks for one of

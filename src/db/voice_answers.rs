@@ -89,7 +89,8 @@ impl Db {
                 Told::TooLate => (None, true),
             };
             sqlx::query(
-                "UPDATE conversation_logs SET late = $4, heard_text = CASE WHEN $4 THEN heard_text ELSE $3 END \
+                "UPDATE conversation_logs SET late = $4, \
+                 heard_text = CASE WHEN $4 THEN COALESCE(heard_text, '') ELSE $3 END \
                  WHERE call_sid = $1 AND turn = $2",
             )
             .bind(&step.call_sid)

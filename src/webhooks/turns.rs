@@ -15,7 +15,7 @@ use crate::conversation::turns::{Ending, Progress};
 use crate::conversation::wishes::{Wish, wish};
 use crate::db::DbError;
 use crate::db::calls::CallEvent;
-use crate::db::turns::NewTurn;
+use crate::db::turns::{Heard as Reached, NewTurn, TurnEnd};
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
 use crate::twilio::twiml::{Words, say_and_gather, say_and_go};
 use std::sync::Arc;
@@ -106,6 +106,12 @@ async fn claim_and_start(
     let words = &new.input_text;
     let lasted = claimed.call_started_at.map_or(0, |started_at| new.at.saturating_sub(started_at));
     let is_over = lasted > micros(app.config.voice.longest_call);
+    if claimed.call_is_over {
+        // Words that come after the end of the call: kept, and answered to nobody.
+        let end = TurnEnd { answer: None, failed: true, action: None, heard: Reached::AsTold, elapsed_ms: 0.0 };
+        app.db.end_turn(app.clock.now(), claimed.claim, end).await?;
+        return keep(&app, &call, &step, app.documents.goodbye.render(&[]), false).await.map(Some);
+    }
     let wish = if is_over { Some(Wish::TimeOver) } else { wish(&call, phrases, words, wants_human) };
     let Some(wish) = wish else {
         app.turns.start(claimed.claim, call.clone(), new);

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 /// The first words of an answer wait so long for their sound, however late they are.
-const SHORTEST_WAIT: Duration = Duration::from_millis(300);
+const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 /// Words whose sound comes right after that of the words before are told with them.
 const GRACE: Duration = Duration::from_millis(20);
 /// Sentences that one document plays; the next part goes on.

@@ -4,6 +4,7 @@ use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
+use std::time::Duration;
 
 const SID: &str = "CA1";
 const STORY: [&str; 3] = [
@@ -147,6 +148,36 @@ on_both_databases! {
         assert!(messages[0]["content"].as_str().unwrap().contains("came too late"));
     }
 
+    async fn of_an_answer_that_stalled_the_heard_part_alone_counts_later(database) {
+        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.3")]).await;
+        let call = app.call(SID, CALLER, OURS);
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(2);
+        let heard = call.talks(1, "Tell me a story").await;
+        assert!(heard.says().last().unwrap().starts_with("Sorry"), "{heard:?}");
+        gate.open();
+        let whole = STORY.concat();
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == whole.as_str()).await;
+        assert_eq!(turns[0]["heard_text"], STORY[..2].concat().trim());
+        app.llm.says("As I was saying.");
+        call.talks(2, "Are you there?").await;
+        app.llm.says("Indeed.");
+        call.talks(3, "And now?").await;
+        let told = app.llm.requests()[2]["messages"].to_string();
+        assert!(told.contains("telephone") && !told.contains("happily ever after"), "{told}");
+    }
+
+    async fn words_that_come_after_the_end_of_the_call_ask_no_model(database) {
+        let app = TestApp::start(&database).await;
+        let call = app.call(SID, CALLER, OURS);
+        call.rings().await;
+        call.is("completed", &[("CallDuration", "3")]).await;
+        assert!(call.says(1, "Hello?").await.hangs_up());
+        assert_eq!(app.llm.request_count(), 0);
+        assert_eq!(app.get("/history/1/conversations").await[0]["input_text"], "Hello?");
+    }
+
     async fn an_answer_that_comes_at_once_is_told_at_once(database) {
         let app = TestApp::start(&database).await;
         app.llm.says(&STORY.concat());
@@ -181,6 +212,24 @@ async fn a_hang_up_that_another_gateway_hears_of_stops_the_model() {
     other.call(SID, CALLER, OURS).is("completed", &[("CallDuration", "9")]).await;
     one.llm.wait_for_in_flight(0).await;
     one.until("/history/1/conversations", |turns| turns[0]["heard_text"] == STORY[0].trim()).await;
+}
+
+#[tokio::test]
+async fn a_model_that_speaks_without_end_keeps_its_turn() {
+    let Some(database) = Database::postgres().await else { return };
+    let one = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "1")]).await;
+    let other = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "1")]).await;
+    let words: Vec<_> = (0..16).map(|_| "on and ").chain(["it ends."]).collect();
+    one.llm.streams(&words, Between::Pause(Duration::from_millis(500)));
+    let mut phone = one.phone(CALLER, OURS).step_by_step();
+    phone.dials().await;
+    phone.says("Go on").await;
+    phone.moves_to(&other);
+    while !phone.is_heard() {
+        phone.goes_on().await;
+    }
+    assert_eq!(phone.hears().last().unwrap(), &("on and ".repeat(16) + "it ends."));
+    assert_eq!((one.llm.request_count(), other.llm.request_count()), (1, 0), "nobody took the turn over");
 }
 
 #[tokio::test]

@@ -181,6 +181,33 @@ on_both_databases! {
         assert_eq!(phone.ended_by(), Some(Ending::Hangup), "the new language's goodbye counts");
     }
 
+    async fn an_answer_that_breaks_off_goes_on_in_the_language_it_was_switched_to(database) {
+        let app = TestApp::start_with(&database, &[ALL_TOOLS]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        app.llm.calls_tool("switch_language", r#"{"language":"de"}"#);
+        app.llm.breaks_mid_stream("Gerne auf Deutsch. Und dann noch");
+        app.llm.says("Wie kann ich helfen?");
+        phone.says("Können wir Deutsch sprechen?").await;
+        assert_eq!(phone.hears().join(" "), "Gerne auf Deutsch. Wie kann ich helfen?");
+        for request in &app.llm.requests()[1..] {
+            let instructions = request["messages"][0]["content"].as_str().unwrap();
+            assert!(instructions.contains("Answer in German") && !instructions.contains("in English"), "{instructions}");
+        }
+    }
+
+    async fn the_tools_of_an_answer_that_came_too_late_do_nothing(database) {
+        let settings = [ALL_TOOLS, ("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.2")];
+        let app = TestApp::start_with(&database, &settings).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let gate = app.llm.calls_tool("send_text_to_caller", r#"{"text":"Main Street 5"}"#).waits();
+        app.llm.says("I have not sent it.");
+        phone.says("Text me the address").await;
+        assert!(phone.hears().last().unwrap().starts_with("Sorry"));
+        gate.open();
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "I have not sent it.").await;
+        assert_eq!(app.get("/history/1/sms").await, json!([]));
+    }
+
     async fn a_text_for_the_caller_is_sent_once_and_only_to_the_caller(database) {
         let app = TestApp::start_with(&database, &[ALL_TOOLS]).await;
         let mut phone = app.dials(CALLER, OURS).await;

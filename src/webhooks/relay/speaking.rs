@@ -221,12 +221,14 @@ impl Session {
         let Some(mut answering) = self.answering.take() else { return Ok(()) };
         warn!(call.sid = self.call.call_sid, turn = answering.turn, "An answer takes too long");
         let (app, gone, call_sid) = (self.app.clone(), self.gone.clone(), self.call.call_sid.clone());
+        let told = answering.talk.answer();
+        answering.reply.disarm();
         self.app.sessions.spawn(async move {
             let whole = tokio::select! {
                 outcome = timeout(LONGEST_ANSWER, answering.hear_out()) => outcome.unwrap_or(false),
                 () = gone.cancelled() => false,
             };
-            let end = answering.end(!whole, After::Listen, Heard::TooLate);
+            let end = answering.end(!whole, After::Listen, Heard::TooLate(told));
             if let Err(cause) = app.db.end_turn(app.clock.now(), answering.claim, end).await {
                 error!(call.sid = call_sid, turn = answering.turn, error = %cause, "A late answer could not be stored");
             }
