@@ -20,11 +20,11 @@ test-pg url=env("TEST_DATABASE_URL"):
 bench:
     cargo bench --bench gateway
 
-# Print how fast callers hear the model on this machine; takes two to three minutes (Linux)
+# Print how fast callers hear the model on this machine; takes a minute and a half (Linux)
 bench-voice:
     cargo bench --bench voice
 
-# A call and two texts over real HTTP, printed as a transcript; needs nothing
+# Calls and texts over real HTTP and WebSockets, printed as a transcript; needs nothing
 demo:
     cargo run --release -- demo
 

@@ -5,7 +5,7 @@
 use super::ConversationService;
 use super::call::OnCall;
 use super::reply::After;
-use super::writer::{AT_ONCE, Expected, Tell, TurnWriter, Written};
+use super::writer::{AT_ONCE, Expected, TurnWriter, Written};
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::calls::FORGOTTEN_AFTER;
 use crate::db::news::News;
@@ -44,7 +44,7 @@ pub struct Progress {
     /// When it was said.
     pub asked_at: Micros,
     /// Whether the model speaks at a pace, so that more will not be there at once.
-    goes_on: bool,
+    pub(super) goes_on: bool,
 }
 
 /// What became of a turn.
@@ -223,16 +223,6 @@ impl Turns {
 
     fn flights(&self) -> MutexGuard<'_, HashMap<Key, Flight>> {
         self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Tell for &watch::Sender<Progress> {
-    fn more(&self, sentences: &[String], goes_on: bool) {
-        self.send_modify(|now| (now.sentences, now.goes_on) = (sentences.into(), goes_on));
-    }
-
-    fn switched(&self, language: &'static Language) {
-        self.send_modify(|now| now.language = language);
     }
 }
 

@@ -5,15 +5,16 @@ use super::call::OnCall;
 use super::reply::{After, Cost, Said};
 use super::sentences::Sentences;
 use super::speech::joined;
+use super::turns::Progress;
 use crate::clock::{Clock, Micros};
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, RENEWAL, TurnClaim, TurnEnd};
 use crate::db::{Db, DbError};
 use crate::llm::LlmError;
 use crate::telemetry::SLOW_MS;
-use crate::twilio::voices::Language;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -55,13 +56,8 @@ pub(super) enum Written {
     TakenOver,
 }
 
-/// Who is told while an answer is written.
-pub(super) trait Tell {
-    /// These are all the sentences so far. Whether it `goes_on`: the model speaks at a pace and has not come to its end.
-    fn more(&self, sentences: &[String], goes_on: bool);
-    /// The answer goes on in this language.
-    fn switched(&self, language: &'static Language);
-}
+/// Tells whoever waits how far the answer is.
+type Telling = watch::Sender<Progress>;
 
 /// Who answers which turn.
 pub(super) struct TurnWriter {
@@ -100,13 +96,13 @@ struct Draft {
 
 impl TurnWriter {
     /// Writes the whole answer. Whoever waits is `told` of the sentences that are stored, and of a new language.
-    pub(super) async fn write(self, expected: Expected, told: impl Tell) -> Written {
+    pub(super) async fn write(self, expected: Expected, told: &Telling) -> Written {
         let started = Instant::now();
         let (sentences, after, cost) = (expected.said, After::Listen, Cost::default());
         let mut draft = Draft { call: self.call.clone(), sentences, repeatable: 0, after, cost };
         let outcome = tokio::select! {
             biased;
-            outcome = timeout(LONGEST_ANSWER, self.answer(&expected.words, &mut draft, &told)) => {
+            outcome = timeout(LONGEST_ANSWER, self.answer(&expected.words, &mut draft, told)) => {
                 outcome.unwrap_or(Err(Break::Model(LlmError::Timeout)))
             }
             () = self.hung_up.cancelled() => Ok(()),
@@ -161,7 +157,7 @@ impl TurnWriter {
     }
 
     /// The answer as the model gives it. One that breaks off after some sentences is asked for once more, from there on.
-    async fn answer(&self, words: &str, draft: &mut Draft, told: &impl Tell) -> Result<(), Break> {
+    async fn answer(&self, words: &str, draft: &mut Draft, told: &Telling) -> Result<(), Break> {
         match self.listen(words, draft, told).await {
             Err(Break::Model(cause)) if !draft.sentences.is_empty() => {
                 let call_sid = &self.call.call_sid;
@@ -172,7 +168,7 @@ impl TurnWriter {
         }
     }
 
-    async fn listen(&self, words: &str, draft: &mut Draft, told: &impl Tell) -> Result<(), Break> {
+    async fn listen(&self, words: &str, draft: &mut Draft, told: &Telling) -> Result<(), Break> {
         draft.repeatable = draft.sentences.len();
         let before = draft.cost.clone();
         let mut reply = self.service.speak(&draft.call, self.claim.id, words, &draft.sentences).await?;
@@ -202,7 +198,7 @@ impl TurnWriter {
                         complete.extend(cut.finish());
                         cut = Sentences::new(language);
                         draft.call = Arc::new((*draft.call).clone().speaking(language));
-                        told.switched(language);
+                        told.send_modify(|now| now.language = language);
                     }
                     Ok(Said::End { after, whole }) => {
                         let rest = cut.finish();
@@ -244,13 +240,7 @@ impl TurnWriter {
     }
 
     /// Stores sentences, then tells of them.
-    async fn add(
-        &self,
-        draft: &mut Draft,
-        complete: Vec<String>,
-        goes_on: bool,
-        told: &impl Tell,
-    ) -> Result<(), Break> {
+    async fn add(&self, draft: &mut Draft, complete: Vec<String>, goes_on: bool, told: &Telling) -> Result<(), Break> {
         let before = draft.sentences.len();
         for sentence in complete {
             let is_repeated = draft.sentences.len() == draft.repeatable && draft.sentences.contains(&sentence);
@@ -264,7 +254,8 @@ impl TurnWriter {
         if !self.db.progress_turn(self.claim, Some(&draft.sentences)).await? {
             return Err(Break::TakenOver);
         }
-        told.more(&draft.sentences, goes_on);
+        let sentences: Arc<[String]> = draft.sentences.as_slice().into();
+        told.send_modify(|now| (now.sentences, now.goes_on) = (sentences, goes_on));
         Ok(())
     }
 }
