@@ -8,6 +8,7 @@ use super::{link, turns};
 use crate::app::App;
 use crate::conversation::call::OnCall;
 use crate::db::voice_answers::VoiceStep;
+use crate::twilio::address::Address;
 use crate::twilio::twiml::{self, Transfer, Voicemail, say_and_gather, say_and_go};
 use std::sync::Arc;
 use tracing::info;
@@ -17,8 +18,13 @@ pub(super) fn connect(app: &App, call: &OnCall, number: &str, turn: i64, words: 
     let (how, _) = manner(app, call.person());
     let action = link(app, &format!("/twilio/voice/turns/{turn}/transferred"));
     info!(call.sid = call.call_sid, turn, "A caller is connected to a person");
-    // Without a number of its own the call shows the caller's, which is what the person wants to see.
-    twiml::transfer(&app.documents.transfer, how, words, Transfer { number, caller_id: "", action: &action })
+    // Without a number of its own the call shows the caller's, which is what the person wants to see. A caller who has none
+    // that can be shown (withheld, SIP, a browser) cannot be passed on under it, so there the number is ours.
+    let caller_id = match Address::parse(&call.caller).number {
+        Some(_) => "",
+        None => Address::parse(&call.ours).number.unwrap_or_default(),
+    };
+    twiml::transfer(&app.documents.transfer, how, words, Transfer { number, caller_id, action: &action })
 }
 
 /// The document that takes a message.
