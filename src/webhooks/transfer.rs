@@ -75,6 +75,6 @@ pub(super) async fn recorded(app: &App, left: &Recorded) -> Result<String, Troub
 /// Who is on the telephone, in the language that is spoken now.
 pub(super) async fn in_its_language(app: &App, call: &CallRequest) -> Result<Option<OnCall>, Trouble> {
     let Some(on_call) = on_call(app, call).await? else { return Ok(None) };
-    let language = app.db.call_language(&call.call_sid).await?;
+    let language = app.db.call_state(&call.call_sid).await?.and_then(|state| state.language);
     Ok(Some(on_call.in_language(language.as_deref())))
 }

@@ -160,6 +160,27 @@ on_both_databases! {
         assert_eq!(phone.ended_by(), Some(Ending::Hangup));
     }
 
+    async fn silence_keys_and_the_offer_after_a_transfer_do_not_make_a_call_longer(database) {
+        let app = TestApp::start_with(&database, &[("VOICE_MAX_MINUTES", "10"), TRANSFER]).await;
+        for how in ["silence", "star", "offer"] {
+            let mut phone = app.dials(CALLER, OURS).await;
+            app.clock.advance(9 * 60);
+            phone.presses("*").await;
+            assert!(!phone.has_ended(), "{how}");
+            if how == "offer" {
+                phone.presses("0").await;
+                phone.dial_ends("no-answer", 0).await;
+            }
+            app.clock.advance(61);
+            match how {
+                "silence" => phone.stays_silent().await,
+                _ => phone.presses("*").await,
+            }
+            assert_eq!(phone.hears(), ["Our time is up. Thank you for calling. Goodbye!"], "{how}");
+            assert_eq!(phone.ended_by(), Some(Ending::Hangup), "{how}");
+        }
+    }
+
     async fn the_model_ends_the_call_with_its_farewell(database) {
         let app = TestApp::start_with(&database, &[ALL_TOOLS]).await;
         let mut phone = app.dials(CALLER, OURS).await;
