@@ -54,7 +54,8 @@ async fn is_changed(app: &TestApp, phone: &mut Phone) {
 
 /// The report on who answered that came last, with another answer.
 fn report_of(phone: &Phone, who: &str) -> Exchange {
-    let mut report = phone.trace().iter().rfind(|exchange| exchange.path() == "/twilio/voice/answered-by").unwrap().clone();
+    let mut report =
+        phone.trace().iter().rfind(|exchange| exchange.path() == "/twilio/voice/answered-by").unwrap().clone();
     report.fields.retain(|(name, _)| name != "AnsweredBy");
     report.fields.push(("AnsweredBy".to_owned(), who.to_owned()));
     report
