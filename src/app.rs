@@ -147,7 +147,7 @@ impl App {
         let summariser = Summariser { db: db.clone(), directory: directory.clone(), llm, timeout, is_on: sums_up };
         let outbox = Outbox::new(db.clone(), clock.clone(), Workers { replier, voicemails, summariser }, wake);
         let verifier = Verifier::new(config.twilio.auth_tokens.iter().map(ExposeSecret::expose_secret));
-        let tokens = Sealer::new(&config.twilio.auth_tokens[0]);
+        let tokens = Sealer::new(&config.twilio.auth_tokens);
         let started = Instant::now();
         Ok(Arc::new(Self {
             config,

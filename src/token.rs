@@ -13,25 +13,21 @@ const SEAL: usize = 16;
 
 /// Makes and reads tokens.
 pub struct Sealer {
-    key: Hmac<Sha256>,
+    /// One of each auth token; the first one seals.
+    keys: Vec<Hmac<Sha256>>,
 }
 
 impl Sealer {
-    /// A sealer whose key is derived from the account's auth token.
-    pub fn new(auth_token: &SecretString) -> Self {
-        // HMAC takes keys of any length; an empty one cannot be configured.
-        let root = Hmac::<Sha256>::new_from_slice(auth_token.expose_secret().as_bytes());
-        let mut root = root.expect("HMAC takes a key of any length");
-        // Not the auth token itself: what is sealed here must never pass for a signature of Twilio's.
-        root.update(b"switchboard tokens, version 1");
-        let key = Hmac::new_from_slice(&root.finalize().into_bytes()).expect("HMAC takes a key of any length");
-        Self { key }
+    /// A sealer whose keys are derived from the account's auth tokens, of which there must be one: it seals with the first and
+    /// opens what was sealed with any, so that instances understand each other while the token is changed.
+    pub fn new(auth_tokens: &[SecretString]) -> Self {
+        Self { keys: auth_tokens.iter().map(derive).collect() }
     }
 
     /// A token of letters, digits, `-`, `_` and `.` that names `content` for this `purpose` until `expires`.
     pub fn seal(&self, purpose: &str, content: &str, expires: Micros) -> String {
         let body = format!("{expires} {content}");
-        let seal = self.mac(purpose, &body).finalize().into_bytes();
+        let seal = mac(&self.keys[0], purpose, &body).finalize().into_bytes();
         format!("{}.{}", URL_SAFE_NO_PAD.encode(&body), URL_SAFE_NO_PAD.encode(&seal[..SEAL]))
     }
 
@@ -41,18 +37,27 @@ impl Sealer {
         let body = String::from_utf8(URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
         let seal = URL_SAFE_NO_PAD.decode(seal).ok().filter(|seal| seal.len() == SEAL)?;
         // Compares in constant time.
-        self.mac(purpose, &body).verify_truncated_left(&seal).ok()?;
+        self.keys.iter().find(|key| mac(key, purpose, &body).verify_truncated_left(&seal).is_ok())?;
         let (expires, content) = body.split_once(' ')?;
         (expires.parse::<Micros>().ok()? > now).then(|| content.to_owned())
     }
+}
 
-    fn mac(&self, purpose: &str, body: &str) -> Hmac<Sha256> {
-        let mut mac = self.key.clone();
-        mac.update(purpose.as_bytes());
-        mac.update(b"\n");
-        mac.update(body.as_bytes());
-        mac
-    }
+fn derive(auth_token: &SecretString) -> Hmac<Sha256> {
+    // HMAC takes keys of any length; an empty one cannot be configured.
+    let root = Hmac::<Sha256>::new_from_slice(auth_token.expose_secret().as_bytes());
+    let mut root = root.expect("HMAC takes a key of any length");
+    // Not the auth token itself: what is sealed here must never pass for a signature of Twilio's.
+    root.update(b"switchboard tokens, version 1");
+    Hmac::new_from_slice(&root.finalize().into_bytes()).expect("HMAC takes a key of any length")
+}
+
+fn mac(key: &Hmac<Sha256>, purpose: &str, body: &str) -> Hmac<Sha256> {
+    let mut mac = key.clone();
+    mac.update(purpose.as_bytes());
+    mac.update(b"\n");
+    mac.update(body.as_bytes());
+    mac
 }
 
 #[cfg(test)]
@@ -60,7 +65,17 @@ mod tests {
     use super::*;
 
     fn sealer(token: &str) -> Sealer {
-        Sealer::new(&token.to_owned().into())
+        Sealer::new(&[token.to_owned().into()])
+    }
+
+    #[test]
+    fn tokens_are_read_while_the_auth_token_is_changed() {
+        let both = Sealer::new(&["new".to_owned().into(), "old".to_owned().into()]);
+        let (by_old, by_both) = (sealer("old").seal("speech", "turn 1 2", 100), both.seal("speech", "turn 1 2", 100));
+        assert_eq!(both.open("speech", &by_old, 99).as_deref(), Some("turn 1 2"));
+        assert_eq!(sealer("new").open("speech", &by_both, 99).as_deref(), Some("turn 1 2"));
+        assert_eq!(sealer("old").open("speech", &by_both, 99), None);
+        assert_eq!(both.open("speech", &sealer("other").seal("speech", "turn 1 2", 100), 99), None);
     }
 
     #[test]

@@ -162,6 +162,7 @@ impl PreferencesApi {
         body: JsonBody<Given>,
     ) -> Outcome<Created<Preferences>, { NOT_FOUND | TAKEN }> {
         let given = PreferencesChange::from(body.0);
+        check_forward_number(&app, &given)?;
         check_voice(&given, DEFAULT_LANGUAGE, DEFAULT_VOICE)?;
         let default = PreferencesChange {
             language: Some(DEFAULT_LANGUAGE.to_owned()),
@@ -209,6 +210,7 @@ impl PreferencesApi {
         body: JsonBody<Given>,
     ) -> Outcome<Json<Preferences>, NOT_FOUND> {
         let (id, change) = (id.0.0, PreferencesChange::from(body.0));
+        check_forward_number(&app, &change)?;
         for _ in 0..TRIES {
             let stored = app.db.preferences(id).await?.ok_or_else(|| no_preferences(id))?;
             check_voice(&change, &stored.language, &stored.tts_voice)?;
@@ -242,6 +244,17 @@ impl PreferencesApi {
 
 fn no_preferences(id: i64) -> Problem {
     Problem::not_found(format!("There are no preferences {id}."))
+}
+
+/// Refuses to forward calls to a number of ours, which would call ourselves.
+fn check_forward_number(app: &App, given: &PreferencesChange) -> Result<(), Problem> {
+    match &given.forward_number {
+        Some(Some(number)) if app.directory.is_own(number) => Err(Problem::invalid_field(
+            "forward_number",
+            "must not be one of TWILIO_PHONE_NUMBERS: a forwarded call would come back",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a language and a voice that do not go together. Where only one of them is given, the other is the one that

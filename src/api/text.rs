@@ -53,7 +53,8 @@ impl Kind {
     pub(super) fn fault(&self, text: &str) -> Option<String> {
         let (least, most) = self.length;
         if !(least..=most).contains(&text.chars().count()) {
-            return Some(format!("must have {least} to {most} characters"));
+            let range = if least == most { least.to_string() } else { format!("{least} to {most}") };
+            return Some(format!("must have {range} characters"));
         }
         if (self.accepts)(text) {
             return None;

@@ -194,7 +194,28 @@ fn check_together(env: &mut Env, config: &Config) {
     if config.trusted_proxies.iter().any(super::Network::is_everything) {
         env.warn("TRUSTED_PROXIES trusts every address: anybody may say under which address a webhook was called.");
     }
+    check_voice(env, config);
     check_public_address(env, config);
+}
+
+fn check_voice(env: &mut Env, config: &Config) {
+    let Config { voice, twilio, llm, .. } = config;
+    let transcribes = llm.speech.transcribe_model.is_some();
+    if voice.speech == SpeechSource::OpenAi && !llm.is_configured() {
+        env.warn("SPEECH=openai needs OPENAI_API_KEY or OPENAI_BASE_URL: without a model Twilio reads aloud.");
+    }
+    if transcribes && !llm.is_configured() {
+        env.warn("OPENAI_TRANSCRIBE_MODEL needs OPENAI_API_KEY or OPENAI_BASE_URL: voicemails are not transcribed.");
+    }
+    if transcribes && twilio.account_sid.is_none() {
+        env.warn("OPENAI_TRANSCRIBE_MODEL needs TWILIO_ACCOUNT_SID: without it voicemails cannot be fetched.");
+    }
+    if voice.tools.contains(&VoiceTool::TransferToHuman) && voice.transfer_number.is_none() {
+        env.warn(
+            "TRANSFER_NUMBER is not set beside the tool transfer_to_human: only callers of users with a forward_number can \
+            be connected.",
+        );
+    }
 }
 
 fn check_public_address(env: &mut Env, config: &Config) {

@@ -309,7 +309,17 @@ fn what_may_not_have_been_meant_is_a_warning() {
         (&[("PUBLIC_BASE_URL", "https://a.example"), ("TRUSTED_HOSTS", "b.example")], "TRUSTED_HOSTS leaves out"),
         (&[("HOST", "0.0.0.0")], "PUBLIC_BASE_URL is not set"),
         (&[("VOICE_TRANSPORT", "relay")], "PUBLIC_BASE_URL is not set beside VOICE_TRANSPORT"),
-        (&[("SPEECH", "openai")], "PUBLIC_BASE_URL is not set beside SPEECH"),
+        (&[("SPEECH", "openai"), ("OPENAI_API_KEY", "sk-x")], "PUBLIC_BASE_URL is not set beside SPEECH"),
+        (&[("SPEECH", "openai"), ("PUBLIC_BASE_URL", "https://a.example")], "SPEECH=openai needs"),
+        (
+            &[("OPENAI_TRANSCRIBE_MODEL", "whisper-1"), ("TWILIO_ACCOUNT_SID", SID), ("TWILIO_AUTH_TOKEN", TOKEN)],
+            "OPENAI_TRANSCRIBE_MODEL needs OPENAI_API_KEY",
+        ),
+        (
+            &[("OPENAI_TRANSCRIBE_MODEL", "whisper-1"), ("OPENAI_API_KEY", "sk-x")],
+            "OPENAI_TRANSCRIBE_MODEL needs TWILIO_ACCOUNT_SID",
+        ),
+        (&[("VOICE_TOOLS", "end_call,transfer_to_human")], "TRANSFER_NUMBER is not set beside"),
         (&[("TRUSTED_PROXIES", "0.0.0.0/0")], "TRUSTED_PROXIES trusts every"),
         (&[("OPENAI_API_KEY", "sk-x"), ("OPENAI_TIMEOUT", "60")], "REQUEST_TIMEOUT is shorter"),
         (&[("DATABASE_URL", "sqlite:///app.db")], "DATABASE_URL names a file in the root"),

@@ -199,7 +199,9 @@ impl Reply {
                 Ok(Action::SendText(text)) => self.does.send(text).await,
                 Err(fault) => fault,
             };
-            info!(call.sid = self.does.call.call_sid, tool = call.name, "The model called a tool");
+            // What the model names may be anything; only names of ours are for the log.
+            let offered = self.does.offered.iter().map(|tool| tool.name()).find(|name| *name == call.name);
+            info!(call.sid = self.does.call.call_sid, tool = offered.unwrap_or("unknown"), "The model called a tool");
             results.push(Message::result(&call.id, result));
         }
         // Only now, so that a caller of `next` who went away in the middle has the tools run again.

@@ -186,6 +186,7 @@ impl Turns {
                 self.hang_up(&call_sid);
                 self.call_over(&call_sid);
             }
+            News::HungUp(call_sid) => self.hang_up(&call_sid),
         };
         self.0.db.hear(stop, hear).await;
     }

@@ -149,6 +149,15 @@ macro_rules! record {
 const RECORD_SQLITE: &str = record!("jsonb_each($1)");
 const RECORD_POSTGRES: &str = record!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
 
+/// How a call goes on.
+#[derive(Debug, Clone, FromRow)]
+pub struct CallState {
+    /// The tag of the language that is spoken, when it is no longer the user's own.
+    pub language: Option<String>,
+    /// When the call began.
+    pub started_at: Option<Micros>,
+}
+
 impl Db {
     /// Writes down what a webhook says of a call. `user_id` is the call's user when it is known; else the user is found by
     /// the numbers, and stays open when neither is anybody's.
@@ -200,14 +209,13 @@ impl Db {
         })
     }
 
-    /// The tag of the language a call goes on in, when it was switched.
+    /// How a call goes on; `None` when it is not written down yet.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn call_language(&self, call_sid: &str) -> Result<Option<String>, DbError> {
-        let text = "SELECT language FROM call_logs WHERE call_sid = $1";
-        let found: Option<(Option<String>,)> = read!(self, fetch_optional, text, call_sid)?;
-        Ok(found.and_then(|(language,)| language))
+    pub async fn call_state(&self, call_sid: &str) -> Result<Option<CallState>, DbError> {
+        let text = "SELECT language, started_at FROM call_logs WHERE call_sid = $1";
+        read!(self, fetch_optional, text, call_sid)
     }
 
     /// Closes the calls first heard of before `before` whose end was never reported; answers how many.

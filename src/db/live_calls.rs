@@ -87,15 +87,29 @@ impl Db {
         read!(self, fetch_optional, text, call_sid)
     }
 
-    /// Writes down who answered a call, in Twilio's words.
+    /// Writes down who answered a call, in Twilio's words; whether that is news, which is so for one of several equal reports.
+    /// A fax, or a machine that has spoken to its end, stays what it is.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn record_answered_by(&self, call_sid: &str, who: &str) -> Result<(), DbError> {
+    pub async fn claim_answered_by(&self, call_sid: &str, who: &str) -> Result<bool, DbError> {
         let (call_sid, who) = (call_sid.to_owned(), who.to_owned());
         unit!(self, [call_sid, who], |c| {
-            let query = sqlx::query("UPDATE call_logs SET answered_by = $2 WHERE call_sid = $1");
-            query.bind(&call_sid).bind(&who).execute(&mut *c).await?;
+            let text = "UPDATE call_logs SET answered_by = $2 WHERE call_sid = $1 AND COALESCE(answered_by, '') \
+                        NOT IN ($2, 'fax', 'machine_end_beep', 'machine_end_silence', 'machine_end_other')";
+            Ok(sqlx::query(text).bind(&call_sid).bind(&who).execute(&mut *c).await?.rows_affected() > 0)
+        })
+    }
+
+    /// Takes back that `who` answered: what it needed was not done, and another report may do it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn release_answered_by(&self, call_sid: &str, who: &str, before: Option<&str>) -> Result<(), DbError> {
+        let (call_sid, who, before) = (call_sid.to_owned(), who.to_owned(), before.map(str::to_owned));
+        unit!(self, [call_sid, who, before], |c| {
+            let text = "UPDATE call_logs SET answered_by = $3 WHERE call_sid = $1 AND answered_by = $2";
+            sqlx::query(text).bind(&call_sid).bind(&who).bind(&before).execute(&mut *c).await?;
             Ok(())
         })
     }

@@ -1,7 +1,7 @@
 //! News between gateways that share a PostgreSQL server: that there is more of a turn, that a call is over. Sent with the
 //! transaction that makes it true, heard over LISTEN. A SQLite file has one gateway, which needs to tell nobody.
 
-use super::Db;
+use super::{Db, DbError, unit};
 use sqlx::postgres::PgListener;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,8 @@ pub enum News {
     Turn(i64),
     /// This call is over.
     CallOver(String),
+    /// Nobody waits for the answers of this call any more, though it goes on.
+    HungUp(String),
 }
 
 impl News {
@@ -26,6 +28,7 @@ impl News {
         match self {
             Self::Turn(id) => format!("turn {id}"),
             Self::CallOver(call_sid) => format!("over {call_sid}"),
+            Self::HungUp(call_sid) => format!("hung-up {call_sid}"),
         }
     }
 
@@ -33,6 +36,7 @@ impl News {
         match text.split_once(' ')? {
             ("turn", id) => id.parse().ok().map(Self::Turn),
             ("over", call_sid) => Some(Self::CallOver(call_sid.to_owned())),
+            ("hung-up", call_sid) => Some(Self::HungUp(call_sid.to_owned())),
             _ => None,
         }
     }
@@ -52,6 +56,21 @@ impl Db {
     /// What a transaction has to tell the other gateways, if there can be any.
     pub(super) fn news(&self, news: News) -> Option<String> {
         matches!(self, Self::Postgres(_)).then(|| news.write())
+    }
+
+    /// Tells the other gateways, if there can be any, what no transaction makes true.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tell(&self, news: News) -> Result<(), DbError> {
+        let news = self.news(news);
+        if news.is_none() {
+            return Ok(());
+        }
+        unit!(self, [news], |c| {
+            tell!(c, news);
+            Ok(())
+        })
     }
 
     /// Hears the news of all gateways on this database until `stop`. Some may be lost: they only save a look.
@@ -92,7 +111,7 @@ mod tests {
 
     #[test]
     fn news_are_read_as_they_were_written() {
-        for news in [News::Turn(42), News::CallOver("CA1".to_owned())] {
+        for news in [News::Turn(42), News::CallOver("CA1".to_owned()), News::HungUp("CA1".to_owned())] {
             assert_eq!(News::read(&news.write()), Some(news));
         }
         assert_eq!(News::read("something new"), None);

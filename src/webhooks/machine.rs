@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::conversation::speech::says;
 use crate::conversation::turns::Ending;
 use crate::db::DbError;
+use crate::db::news::News;
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
 use crate::twilio::rest::{CallUpdate, RestError};
 use crate::twilio::twiml::say_and_go;
@@ -53,10 +54,13 @@ enum Unsettled {
     Twilio(#[from] RestError),
 }
 
-/// Does what is to be done with a call that `who` answered, then writes it down, so that a redelivery does nothing more.
+/// Writes down who answered, and does what is to be done with the call unless another report of the same did. What cannot be
+/// done is not written down either, so that a redelivery tries again.
 async fn settle(app: Arc<App>, call_sid: String, who: String) -> std::result::Result<(), Unsettled> {
     let placed = app.db.placed_call(&call_sid).await?;
-    if placed.as_ref().is_some_and(|placed| placed.answered_by.as_ref() == Some(&who)) {
+    let is_news = app.db.claim_answered_by(&call_sid, &who).await?;
+    // A call that is not written down as placed cannot be claimed; to end it twice does no harm.
+    if placed.is_some() && !is_news {
         return Ok(());
     }
     info!(call.sid = call_sid, call.answered_by = who, "A call of ours was answered by {who}");
@@ -70,10 +74,13 @@ async fn settle(app: Arc<App>, call_sid: String, who: String) -> std::result::Re
         // A person, perhaps; or a machine that still speaks.
         _ => None,
     };
-    if let Some(update) = update {
-        change(&app, &call_sid, update).await?;
+    let Some(update) = update else { return Ok(()) };
+    if let Err(cause) = change(&app, &call_sid, update).await {
+        let before = placed.and_then(|placed| placed.answered_by);
+        app.db.release_answered_by(&call_sid, &who, before.as_deref()).await?;
+        return Err(cause.into());
     }
-    Ok(app.db.record_answered_by(&call_sid, &who).await?)
+    Ok(())
 }
 
 /// Changes a call that may be over by now.
@@ -116,6 +123,9 @@ async fn leave_message(app: &App, call: &CallRequest) -> std::result::Result<Str
     let opening = app.turns.wait(&call, step.turn, usize::MAX, deadline).await?;
     // Nobody answers the machine's greeting.
     app.turns.hang_up(&step.call_sid);
+    if let Err(cause) = app.db.tell(News::HungUp(step.call_sid.clone())).await {
+        warn!(call.sid = step.call_sid, error = %cause, "Other gateways cannot be told that nobody waits for an answer");
+    }
     let opening = opening.filter(|opening| matches!(opening.ending, Some(Ending::Whole(_))));
     let call = match &opening {
         Some(opening) => call.speaking(opening.language),

@@ -8,6 +8,7 @@ use super::{link, turns};
 use crate::app::App;
 use crate::conversation::call::OnCall;
 use crate::db::voice_answers::VoiceStep;
+use crate::twilio::address::Address;
 use crate::twilio::twiml::{self, Transfer, Voicemail, say_and_gather, say_and_go};
 use std::sync::Arc;
 use tracing::info;
@@ -17,8 +18,13 @@ pub(super) fn connect(app: &App, call: &OnCall, number: &str, turn: i64, words: 
     let (how, _) = manner(app, call.person());
     let action = link(app, &format!("/twilio/voice/turns/{turn}/transferred"));
     info!(call.sid = call.call_sid, turn, "A caller is connected to a person");
-    // Without a number of its own the call shows the caller's, which is what the person wants to see.
-    twiml::transfer(&app.documents.transfer, how, words, Transfer { number, caller_id: "", action: &action })
+    // Without a number of its own the call shows the caller's, which is what the person wants to see. A caller who has none
+    // that can be shown (withheld, SIP, a browser) cannot be passed on under it, so there the number is ours.
+    let caller_id = match Address::parse(&call.caller).number {
+        Some(_) => "",
+        None => Address::parse(&call.ours).number.unwrap_or_default(),
+    };
+    twiml::transfer(&app.documents.transfer, how, words, Transfer { number, caller_id, action: &action })
 }
 
 /// The document that takes a message.
@@ -69,6 +75,6 @@ pub(super) async fn recorded(app: &App, left: &Recorded) -> Result<String, Troub
 /// Who is on the telephone, in the language that is spoken now.
 pub(super) async fn in_its_language(app: &App, call: &CallRequest) -> Result<Option<OnCall>, Trouble> {
     let Some(on_call) = on_call(app, call).await? else { return Ok(None) };
-    let language = app.db.call_language(&call.call_sid).await?;
+    let language = app.db.call_state(&call.call_sid).await?.and_then(|state| state.language);
     Ok(Some(on_call.in_language(language.as_deref())))
 }

@@ -7,7 +7,7 @@ use super::transfer;
 use super::voice::{Trouble, manner, next_turn, on_call, refusal};
 use super::voicing::{self, Part, phrase};
 use crate::app::App;
-use crate::clock::micros;
+use crate::clock::{Micros, micros};
 use crate::conversation::call::OnCall;
 use crate::conversation::reply::After;
 use crate::conversation::speech::joined;
@@ -39,10 +39,13 @@ pub(super) async fn take_turn(app: &Arc<App>, said: &SpeechTurn, step: &VoiceSte
     let words = match said.heard() {
         Heard::Words(words) => words,
         other => {
+            let now = event.at;
             app.db.record_call(Some(user_id), event).await?;
-            let language = app.db.call_language(&step.call_sid).await?;
+            let state = app.db.call_state(&step.call_sid).await?;
+            let (language, started_at) = state.map_or((None, None), |state| (state.language, state.started_at));
             let call = call.in_language(language.as_deref());
             return match other {
+                _ if is_over(app, started_at, now) => time_over(app, &call, step).await,
                 Heard::Again => again(app, &call, step, deadline).await,
                 _ => silence(app, &call, step).await,
             };
@@ -104,8 +107,7 @@ async fn claim_and_start(
     let call = OnCall { purpose: claimed.purpose, ..call.in_language(claimed.language.as_deref()) };
     let (how, phrases) = manner(&app, call.person());
     let words = &new.input_text;
-    let lasted = claimed.call_started_at.map_or(0, |started_at| new.at.saturating_sub(started_at));
-    let is_over = lasted > micros(app.config.voice.longest_call);
+    let is_over = is_over(&app, claimed.call_started_at, new.at);
     if claimed.call_is_over {
         // Words that come after the end of the call: kept, and answered to nobody.
         let end = TurnEnd { answer: None, failed: true, action: None, heard: Reached::AsTold, elapsed_ms: 0.0 };
@@ -280,6 +282,18 @@ async fn silence(app: &App, call: &OnCall, step: &VoiceStep) -> Result<String, T
     };
     info!(call.sid = step.call_sid, turn = step.turn, turn_ms = 0, again, "The caller said nothing");
     keep(app, call, step, twiml, true).await
+}
+
+/// Whether a call has lasted as long as it may.
+fn is_over(app: &App, started_at: Option<Micros>, now: Micros) -> bool {
+    started_at.is_some_and(|started_at| now.saturating_sub(started_at) > micros(app.config.voice.longest_call))
+}
+
+/// The end of a call that has lasted as long as it may, whose caller said no words.
+async fn time_over(app: &App, call: &OnCall, step: &VoiceStep) -> Result<String, Trouble> {
+    let (how, phrases) = manner(app, call.person());
+    let twiml = say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), &phrases.time_over), "");
+    keep(app, call, step, twiml, false).await
 }
 
 /// Stores an answer of fixed words before it is sent; if the step was answered meanwhile, that answer is the one.

@@ -173,7 +173,7 @@ pub(super) async fn on_call(app: &App, call: &CallRequest) -> Result<Option<OnCa
     };
     Ok(party.map(|party| OnCall {
         call_sid: call.call_sid.clone(),
-        transfer_to: transfer_number(app, &party, person),
+        transfer_to: transfer_number(app, &party, person, us),
         party,
         caller: person.to_owned(),
         ours: us.to_owned(),
@@ -181,11 +181,13 @@ pub(super) async fn on_call(app: &App, call: &CallRequest) -> Result<Option<OnCa
     }))
 }
 
-/// Whom a caller may be connected to: only ever the number of the preferences or the operator's; never one of ours, which
-/// would call ourselves, and never the caller's own.
-fn transfer_number(app: &App, party: &Party, caller: &str) -> Option<String> {
-    let number = party.person.forward_number.as_ref().or(app.config.voice.transfer_number.as_ref())?;
-    (!app.directory.is_own(number) && Address::parse(caller).number != Some(number)).then(|| number.clone())
+/// Whom a caller may be connected to: the number of the preferences, else the operator's; never one of ours, configured or
+/// only called, which would call ourselves, and never the caller's own.
+fn transfer_number(app: &App, party: &Party, caller: &str, us: &str) -> Option<String> {
+    let on_the_line = [caller, us].map(|address| Address::parse(address).number);
+    let is_free = |number: &&String| !app.directory.is_own(number) && !on_the_line.contains(&Some(number.as_str()));
+    let numbers = [&party.person.forward_number, &app.config.voice.transfer_number];
+    numbers.into_iter().flatten().find(is_free).cloned()
 }
 
 /// What an unknown caller hears who is not taken.

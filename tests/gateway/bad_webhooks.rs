@@ -39,6 +39,11 @@ fn webhooks() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
             "|CallStatus=in-progress",
         ),
         (
+            "/twilio/relay/ended",
+            CALL,
+            "|SessionStatus=ended|SessionDuration=7|HandoffData={\"reason\":\"transfer\"}|ErrorCode=64105",
+        ),
+        (
             "/twilio/sms",
             "From=+14155550177|To=+15005550006|Body=Hello|NumMedia=1|MediaUrl0=https://example.com/1",
             "|MediaContentType0=image/png|OptOutType=NONE|ButtonText=Yes",
@@ -96,7 +101,8 @@ fn bad_values() -> Vec<String> {
 /// The form of a webhook's fields with an id of its own.
 fn with_id<'f>(path: &str, id: &'f str, fields: &[(&'f str, &'f str)]) -> Vec<(&'f str, &'f str)> {
     let name = if path.contains("/sms") { "MessageSid" } else { "CallSid" };
-    [&[("AccountSid", ACCOUNT), (name, id)], fields].concat()
+    let session = path.starts_with("/twilio/relay/").then_some(("SessionId", "VX1"));
+    [&[("AccountSid", ACCOUNT), (name, id)], session.as_slice(), fields].concat()
 }
 
 /// Posts these fields signed.

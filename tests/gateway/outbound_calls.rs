@@ -3,7 +3,7 @@
 
 use crate::api_support::{assert_fields, faulty_fields, problem};
 use crate::support::app::{Answer, CALLER, Database, KEY, OURS, TestApp, on_both_databases};
-use crate::support::caller::{Ending, Phone};
+use crate::support::caller::{Ending, Exchange, Phone};
 use crate::support::fake_twilio::PlacedCall;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -50,6 +50,31 @@ async fn is_changed(app: &TestApp, phone: &mut Phone) {
     let updates = app.twilio.wait_for_call_updates(1).await;
     assert_eq!(updates.len(), 1, "{updates:?}");
     phone.follows_update(&updates[0]).await;
+}
+
+/// The report on who answered that came last, with another answer.
+fn report_of(phone: &Phone, who: &str) -> Exchange {
+    let mut report =
+        phone.trace().iter().rfind(|exchange| exchange.path() == "/twilio/voice/answered-by").unwrap().clone();
+    report.fields.retain(|(name, _)| name != "AnsweredBy");
+    report.fields.push(("AnsweredBy".to_owned(), who.to_owned()));
+    report
+}
+
+#[tokio::test]
+async fn a_message_that_another_gateway_leaves_stops_the_model() {
+    let Some(database) = Database::postgres().await else { return };
+    let (budget, patience) = (("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.2"));
+    let one = start_with(&database, &[budget, patience]).await;
+    let other = TestApp::start_with(&database, &[budget, patience]).await;
+    let placed = placed(&one).await;
+    let _held = one.llm.says(OPENING).waits();
+    one.answers(&placed).await;
+    assert_eq!(one.llm.in_flight(), 1);
+    let fields = [("CallSid", placed.sid.as_str()), ("From", OURS), ("To", CALLER), ("Direction", "outbound-api")];
+    let message = other.webhook("/twilio/voice/message", &fields).await.voice();
+    assert!(message.say().contains(PURPOSE), "{}", message.say());
+    one.llm.wait_for_in_flight(0).await;
 }
 
 on_both_databases! {
@@ -188,19 +213,46 @@ on_both_databases! {
         let placed = placed(&app).await;
         let mut phone = app.answers(&placed).await;
         phone.machine_detected("human").await;
-        let report = phone.trace().last().unwrap().clone();
-        let mut again = report.clone();
-        again.fields.retain(|(name, _)| name != "AnsweredBy");
-        again.fields.push(("AnsweredBy".to_owned(), "machine_end_beep".to_owned()));
+        let machine = report_of(&phone, "machine_end_beep");
         app.twilio.fails(500, 20500);
-        assert_eq!(phone.redeliver(&again).await.status, 503);
-        assert_eq!(phone.redeliver(&again).await.status, 204);
+        assert_eq!(phone.redeliver(&machine).await.status, 503);
+        let path = format!("/calls/{}", placed.sid);
+        assert_eq!(app.get(&path).await["answered_by"], "human", "as if the report had never come");
+        assert_eq!(phone.redeliver(&machine).await.status, 204);
         assert_eq!(app.twilio.call_updates().len(), 1);
-        // A call that is over cannot be changed, and need not be.
-        again.fields.retain(|(name, _)| name != "AnsweredBy");
-        again.fields.push(("AnsweredBy".to_owned(), "fax".to_owned()));
+        assert_eq!(app.get(&path).await["answered_by"], "machine_end_beep");
+    }
+
+    async fn a_call_that_is_over_cannot_be_changed_and_need_not_be(database) {
+        let app = start(&database).await;
+        let placed = placed(&app).await;
+        let mut phone = app.answers(&placed).await;
+        phone.machine_detected("human").await;
         app.twilio.fails(400, 21220);
-        assert_eq!(phone.redeliver(&again).await.status, 204);
+        assert_eq!(phone.redeliver(&report_of(&phone, "fax")).await.status, 204);
+        assert_eq!((app.twilio.post_count(), app.twilio.call_updates().len()), (2, 0), "the call and the change refused");
+    }
+
+    async fn a_machine_is_told_once_however_often_and_in_which_order_it_is_reported(database) {
+        let app = start(&database).await;
+        let placed = placed(&app).await;
+        let mut phone = app.answers(&placed).await;
+        phone.machine_detected("human").await;
+        let machine = report_of(&phone, "machine_end_beep");
+        let gate = app.twilio.waits();
+        let at_the_same_time = async {
+            app.twilio.wait_for_call_updates(1).await;
+            let again = phone.redeliver(&machine).await.status;
+            gate.open();
+            again
+        };
+        let (first, again) = tokio::join!(phone.redeliver(&machine), at_the_same_time);
+        assert_eq!((first.status, again), (204, 204));
+        for late in ["machine_start", "unknown", "machine_end_other", "fax"] {
+            assert_eq!(phone.redeliver(&report_of(&phone, late)).await.status, 204, "{late}");
+        }
+        assert_eq!(app.twilio.call_updates().len(), 1);
+        assert_eq!(app.get(&format!("/calls/{}", placed.sid)).await["answered_by"], "machine_end_beep");
     }
 
     async fn a_call_that_nobody_answers_is_in_the_history(database) {

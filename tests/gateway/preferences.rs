@@ -105,6 +105,22 @@ on_both_databases! {
         assert_eq!(made["auto_reply_enabled"], false);
     }
 
+    async fn calls_are_not_forwarded_to_a_number_of_ours(database) {
+        let app = TestApp::start_with(&database, &[("TWILIO_PHONE_NUMBERS", "+15005550006,+15005550007")]).await;
+        let user = app.user("ann", CALLER).await;
+        let path = format!("/preferences/?user_id={user}");
+        for ours in [OURS, "+15005550007"] {
+            let told = problem(&app.api("POST", &path, Some(json!({ "forward_number": ours }))).await, 422);
+            assert_eq!(faulty_fields(&told), ["forward_number"], "{told}");
+            assert!(told.to_string().contains("TWILIO_PHONE_NUMBERS"), "{told}");
+        }
+        problem(&app.api("GET", &format!("/preferences/{user}"), None).await, 404);
+        let made = app.create(&path, json!({ "forward_number": "+493012345678" })).await;
+        let told = app.api("PUT", &format!("/preferences/{}", made["id"]), Some(json!({ "forward_number": OURS }))).await;
+        assert_eq!(faulty_fields(&problem(&told, 422)), ["forward_number"]);
+        assert_eq!(app.get(&format!("/preferences/{user}")).await, made, "nothing was changed");
+    }
+
     async fn a_transport_must_be_one_there_is(database) {
         let app = TestApp::start(&database).await;
         let user = app.user("ann", CALLER).await;

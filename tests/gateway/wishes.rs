@@ -78,15 +78,43 @@ on_both_databases! {
     }
 
     async fn our_own_numbers_and_the_callers_own_are_never_dialled(database) {
-        let app = TestApp::start_with(&database, &[("TWILIO_PHONE_NUMBERS", "+15005550006,+15005550007")]).await;
+        let app = TestApp::start_with(&database, &[("TWILIO_PHONE_NUMBERS", "+15005550007")]).await;
         let owner = app.user("owner", OURS).await;
-        let made = app.create(&format!("/preferences/?user_id={owner}"), json!({ "forward_number": "+15005550007" })).await;
-        for (number, allowed) in [("+15005550007", false), (CALLER, false), (HUMAN, true)] {
-            let path = format!("/preferences/{}", made["id"]);
-            app.api("PUT", &path, Some(json!({ "forward_number": number }))).await;
+        let made = app.create(&format!("/preferences/?user_id={owner}"), json!({ "forward_number": HUMAN })).await;
+        let path = format!("/preferences/{}", made["id"]);
+        // The number that was called is ours though it is not configured.
+        for (number, allowed) in [(OURS, false), (CALLER, false), (HUMAN, true)] {
+            assert_eq!(app.api("PUT", &path, Some(json!({ "forward_number": number }))).await.status, 200, "{number}");
             let mut phone = app.dials(CALLER, OURS).await;
             phone.says("operator").await;
             assert_eq!(phone.is_dialling().is_some(), allowed, "{number}");
+        }
+        // It may have become ours after it was stored.
+        let app = app.restart(&database, &[("TWILIO_PHONE_NUMBERS", HUMAN)]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        phone.says("operator").await;
+        assert!(phone.is_dialling().is_none());
+    }
+
+    async fn the_operators_number_is_dialled_where_that_of_the_preferences_cannot_be(database) {
+        let app = TestApp::start_with(&database, &[TRANSFER]).await;
+        let owner = app.user("owner", OURS).await;
+        app.create(&format!("/preferences/?user_id={owner}"), json!({ "forward_number": OWNER_PHONE })).await;
+        let mut phone = app.dials(OWNER_PHONE, OURS).await;
+        phone.presses("0").await;
+        assert_eq!(phone.is_dialling().unwrap().number, HUMAN, "the owner calls from the own telephone");
+        let mut phone = app.dials(CALLER, OURS).await;
+        phone.presses("0").await;
+        assert_eq!(phone.is_dialling().unwrap().number, OWNER_PHONE);
+    }
+
+    async fn a_caller_without_a_number_is_passed_on_under_ours(database) {
+        let app = TestApp::start_with(&database, &[TRANSFER]).await;
+        for from in ["anonymous", "+266696687", "client:ann", "sip:ann@example.com"] {
+            let mut phone = app.dials(from, OURS).await;
+            phone.presses("0").await;
+            let dialled = phone.is_dialling().unwrap();
+            assert_eq!((dialled.number.as_str(), dialled.caller_id.as_deref()), (HUMAN, Some(OURS)), "{from}");
         }
     }
 
@@ -130,6 +158,27 @@ on_both_databases! {
         phone.says("And now?").await;
         assert_eq!(phone.hears(), ["Our time is up. Thank you for calling. Goodbye!"]);
         assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+    }
+
+    async fn silence_keys_and_the_offer_after_a_transfer_do_not_make_a_call_longer(database) {
+        let app = TestApp::start_with(&database, &[("VOICE_MAX_MINUTES", "10"), TRANSFER]).await;
+        for how in ["silence", "star", "offer"] {
+            let mut phone = app.dials(CALLER, OURS).await;
+            app.clock.advance(9 * 60);
+            phone.presses("*").await;
+            assert!(!phone.has_ended(), "{how}");
+            if how == "offer" {
+                phone.presses("0").await;
+                phone.dial_ends("no-answer", 0).await;
+            }
+            app.clock.advance(61);
+            match how {
+                "silence" => phone.stays_silent().await,
+                _ => phone.presses("*").await,
+            }
+            assert_eq!(phone.hears(), ["Our time is up. Thank you for calling. Goodbye!"], "{how}");
+            assert_eq!(phone.ended_by(), Some(Ending::Hangup), "{how}");
+        }
     }
 
     async fn the_model_ends_the_call_with_its_farewell(database) {
