@@ -102,6 +102,48 @@ on_both_databases! {
         assert_eq!(app.llm.requests()[2]["messages"][4]["content"], "Sorry.");
     }
 
+    async fn a_cough_before_the_first_word_of_an_answer_does_not_stop_it(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says("Paris is the capital of France.");
+        relay.says("France?").await;
+        relay.hears_turn().await;
+        let gate = app.llm.says("Madrid.").waits();
+        relay.says("Spain?").await;
+        app.llm.wait_for_in_flight(1).await;
+        relay.interrupts("Paris is the", 300).await;
+        app.until("/history/1/conversations", |turns| turns[1]["heard_text"] == "Paris is the").await;
+        // The first of them may have been on its way before.
+        let filler = [relay.next_message().await, relay.next_message().await][1]["token"].as_str().unwrap().to_owned();
+        relay.interrupts(filler.split_once(' ').unwrap().0, 100).await;
+        relay.next_message().await;
+        gate.open();
+        assert!(relay.hears_turn().await.ends_with("Madrid."));
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
+        assert_eq!((&turns[0]["gpt_response"], &turns[0]["heard_text"]), (&json!("Madrid."), &json!(null)));
+        assert_eq!(turns[1]["heard_text"], "Paris is the");
+        assert_eq!(app.llm.request_count(), 2);
+    }
+
+    async fn an_interrupt_in_the_answer_before_leaves_the_one_being_written_unheard(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says("Paris is the capital of France.");
+        relay.says("France?").await;
+        relay.hears_turn().await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Madrid is ", "it."], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Spain?").await;
+        relay.next_message().await;
+        relay.interrupts("Paris is the", 300).await;
+        app.llm.wait_for_in_flight(0).await;
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
+        assert_eq!((&turns[0]["heard_text"], &turns[1]["heard_text"]), (&json!(""), &json!("Paris is the")));
+    }
+
     async fn words_that_come_while_an_answer_is_written_end_it_and_are_answered(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let phone = app.dials(CALLER, OURS).await;

@@ -270,23 +270,36 @@ impl Session {
         }
     }
 
-    /// The caller broke in after `utterance`: the model is stopped, and only what was heard goes into later prompts.
+    /// The caller broke in after `utterance`: the model is stopped, and only what was heard goes into later prompts. Where no
+    /// word of the answer was said yet, it is still wanted; whatever is said next ends it anyway.
     pub(super) async fn keep_heard(&mut self, utterance: &str) {
-        let (call_sid, turn) = (self.call.call_sid.clone(), self.turn);
-        if let Some(mut answering) = self.answering.take() {
-            let heard = answering.talk.heard(utterance);
-            answering.rest();
-            info!(call.sid = call_sid, turn, "The caller broke in");
-            self.keep(answering, false, After::Listen, Heard::Only(heard)).await;
+        info!(call.sid = self.call.call_sid, turn = self.turn, "The caller broke in");
+        let Some(mut answering) = self.answering.take() else { return self.keep_heard_of_last(utterance).await };
+        let talk = &answering.talk;
+        // What was being spoken may still have been the answer before.
+        let last_tells = self.spoken.as_ref().is_some_and(|(_, last)| last.tells(utterance));
+        let is_of_last = !talk.tells(utterance) && (talk.is_silent() || last_tells);
+        if is_of_last {
+            self.keep_heard_of_last(utterance).await;
+        }
+        if answering.talk.is_empty() {
+            answering.filler_at = Instant::now() + self.app.config.voice.reply_budget;
+            self.answering = Some(answering);
             return;
         }
+        let heard = if is_of_last { String::new() } else { answering.talk.heard(utterance) };
+        answering.rest();
+        self.keep(answering, false, After::Listen, Heard::Only(heard)).await;
+    }
+
+    /// Of the answer that was given last only this was heard.
+    async fn keep_heard_of_last(&mut self, utterance: &str) {
         let Some((turn_id, talk)) = self.spoken.take() else { return };
-        info!(call.sid = call_sid, turn, "The caller broke in");
         let heard = talk.heard(utterance);
         if heard != talk.answer()
             && let Err(cause) = self.app.db.heard_only(turn_id, heard).await
         {
-            error!(call.sid = call_sid, turn, error = %cause, "What was heard of an answer could not be stored");
+            error!(call.sid = self.call.call_sid, error = %cause, "What was heard of an answer could not be stored");
         }
     }
 
