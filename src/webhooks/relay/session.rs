@@ -59,6 +59,8 @@ pub(super) struct Session {
     pub(super) silences: u32,
     pub(super) keys: String,
     pub(super) keys_at: Option<Instant>,
+    /// Whether the call had begun before this session.
+    goes_on: bool,
     time_over_at: Instant,
     ping_at: Instant,
     pub(super) last_frame: Instant,
@@ -95,7 +97,7 @@ pub(super) async fn run(app: Arc<App>, socket: WebSocketStream) {
     info!(call.sid = call_sid, sessions = app.sessions.len(), "A ConversationRelay session began");
     let mut session = Session::new(app, line, call, known);
     let over = session.talk().await;
-    session.break_off().await;
+    session.leave_off().await;
     session.gone.cancel();
     info!(call.sid = call_sid, "A ConversationRelay session is over: {over:?}");
     session.line.close(over).await;
@@ -155,6 +157,7 @@ impl Session {
             silences: 0,
             keys: String::new(),
             keys_at: None,
+            goes_on: !is_greeted,
             time_over_at: now + left,
             ping_at: now + HEARTBEAT,
             last_frame: now,
@@ -166,6 +169,11 @@ impl Session {
     async fn talk(&mut self) -> Over {
         // A token of the session's own, so that sessions do not wait for each other to look at it.
         let stopping = self.app.stopping.child_token();
+        if self.goes_on
+            && let Err(over) = self.take_up().await
+        {
+            return over;
+        }
         let (mut stop, mut timer) = (pin!(stopping.cancelled()), pin!(sleep_until(self.due())));
         loop {
             let event = tokio::select! {
