@@ -81,7 +81,7 @@ impl Db {
         })
     }
 
-    /// A session of a call was lost, which counts once however often it is told. Answers with the sessions lost since the
+    /// A session of a call was lost, which counts once however often it is told, if the session is known. Answers with the sessions lost since the
     /// last one that answered a turn.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Db {
         let (call_sid, session_id) = (call_sid.to_owned(), session_id.to_owned());
         unit!(self, [call_sid, session_id], |c| {
             let text = "UPDATE call_logs SET relay_session = $2, relay_failures = relay_failures + \
-                        CASE WHEN relay_session IS DISTINCT FROM $2 THEN 1 ELSE 0 END \
+                        CASE WHEN $2 <> '' AND relay_session = $2 THEN 0 ELSE 1 END \
                         WHERE call_sid = $1 RETURNING relay_failures";
             let counted: Option<(i64,)> =
                 sqlx::query_as(text).bind(&call_sid).bind(&session_id).fetch_optional(&mut *c).await?;

@@ -484,7 +484,7 @@ on_both_databases! {
         let mut other = app.dials(CALLER, OURS).await.with_sid("CA0ther");
         let end = other.relay().await.until_cut().await;
         other.relay_ended(end).await;
-        app.clock.advance(301);
+        app.clock.advance(601);
         phone.relay().await.until_cut().await;
         assert_eq!(app.llm.request_count(), 0);
     }
@@ -521,5 +521,98 @@ on_both_databases! {
         let path = format!("/preferences/?user_id={user}");
         app.create(&path, json!({ "language": "en", "tts_voice": "nova", "voice_transport": "relay" })).await;
         assert!(app.dials(CALLER, OURS).await.connect().is_some());
+    }
+
+    async fn a_gateway_that_stops_while_a_call_is_leaving_hands_it_over_at_once(database) {
+        let settings = [RELAY, ("TRANSFER_NUMBER", PERSON)];
+        let app = TestApp::start_with(&database, &settings).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Can I speak to a human, please?").await;
+        relay.hears_turn().await;
+        let (app, end) = tokio::join!(app.restart(&database, &settings), relay.until_end());
+        assert_eq!(end.handoff_data(), Some(r#"{"reason":"transfer"}"#));
+        phone.moves_to(&app);
+        phone.relay_ended(end).await;
+        assert_eq!(phone.is_dialling().unwrap().number, PERSON);
+    }
+
+    async fn what_was_to_follow_a_session_follows_though_it_was_lost(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Can I speak to a human, please?").await;
+        relay.hears_turn().await;
+        phone.relay_ended(relay.drops()).await;
+        assert_eq!(phone.is_dialling().unwrap().number, PERSON);
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Goodbye").await;
+        relay.hears_turn().await;
+        phone.relay_ended(relay.drops()).await;
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+    }
+
+    async fn the_end_of_a_session_is_understood_however_little_is_told_of_it(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        let call = app.call("CA1", CALLER, OURS);
+        let ends = async |fields: &[(&str, &str)]| call.webhook("/twilio/relay/ended", fields).await.body;
+        let greeting = call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body;
+        let transfer = ends(&[("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"transfer"}"#)]).await;
+        assert!(transfer.contains("/turns/1/transferred"), "{transfer}");
+        let voicemail = ends(&[("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"voicemail"}"#)]).await;
+        assert!(voicemail.contains("/turns/1/recorded"), "{voicemail}");
+        // What fails a session may be told as the call's failure, too.
+        let lost = [("SessionId", "VX1"), ("SessionStatus", "failed"), ("CallStatus", "failed")];
+        let again = ends(&lost).await;
+        assert!(again.contains("<ConversationRelay"), "{again}");
+        assert_eq!(ends(&lost).await, again);
+        assert_eq!(call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body, greeting);
+        let unknown = ends(&[("SessionStatus", "failed"), ("ErrorCode", "64102")]).await;
+        assert!(unknown.contains("/twilio/voice/turns/1"), "the second loss: {unknown}");
+        let over = ends(&[("SessionId", "VX1"), ("SessionStatus", "completed")]).await;
+        assert!(!over.contains("<Connect") && !over.contains("<Gather"), "{over}");
+    }
+
+    async fn a_socket_is_opened_with_a_slash_at_the_end_of_its_url_too(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        assert_eq!(phone.handshake_status_with_slash(true).await, 101);
+        assert_eq!(phone.handshake_status_with_slash(false).await, 403);
+    }
+
+    async fn a_star_ends_a_row_of_silences(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.stays_silent();
+        assert_eq!(relay.hears_turn().await, DID_NOT_HEAR);
+        relay.presses('*').await;
+        relay.hears_turn().await;
+        assert_eq!(relay.hears_turn().await, DID_NOT_HEAR);
+    }
+
+    async fn an_apology_for_the_rest_of_an_answer_stands_apart(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "9"), ("VOICE_PATIENCE", "0.3")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        assert_eq!(relay.hears_turn().await, format!("Once upon a time {APOLOGY}"));
+    }
+
+    async fn absurd_prompts_are_answered(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        for (number, words) in ["a\0b".to_owned(), "word ".repeat(20_000)].iter().enumerate() {
+            app.llm.says("Fine.");
+            relay.says(words).await;
+            assert!(relay.hears_turn().await.ends_with("Fine."));
+            let asked = app.llm.requests()[number]["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+            assert_eq!(asked, words.replace('\0', "").trim());
+        }
     }
 }

@@ -188,7 +188,7 @@ impl Session {
                 Event::Frame(Err(over)) => Err(over),
                 Event::Said(said) => self.take(said).await,
                 Event::Time => self.on_time(Instant::now()).await,
-                Event::Stop => Err(Over::Closed(CloseCode::Restart, "the gateway stops")),
+                Event::Stop => self.on_stop().await,
             };
             if let Err(over) = happened {
                 return over;
@@ -232,8 +232,7 @@ impl Session {
             if at > now {
                 return Ok(());
             }
-            self.line.send(&ToTwilio::End { handoff_data: &handoff.to_json() }).await?;
-            return Err(Over::Ended);
+            return self.hand_off(handoff).await;
         }
         if self.time_over_at <= now {
             self.cut_short().await?;
@@ -248,6 +247,19 @@ impl Session {
             None if self.silent_at() <= now => self.on_silence().await,
             _ => Ok(()),
         }
+    }
+
+    /// The gateway stops: what was to follow follows at once, and otherwise the call is left to the next session.
+    async fn on_stop(&mut self) -> Result<(), Over> {
+        match self.leaving {
+            Some((_, handoff)) => self.hand_off(handoff).await,
+            None => Err(Over::Closed(CloseCode::Restart, "the gateway stops")),
+        }
+    }
+
+    async fn hand_off(&mut self, handoff: Handoff) -> Result<(), Over> {
+        self.line.send(&ToTwilio::End { handoff_data: &handoff.to_json() }).await?;
+        Err(Over::Ended)
     }
 
     /// Nothing was said for too long: asked once more, and after a second silence in a row bid goodbye.

@@ -267,6 +267,10 @@ impl Session {
     pub(super) async fn give_up_waiting(&mut self) -> Result<(), Over> {
         let Some(mut answering) = self.answering.take() else { return Ok(()) };
         warn!(call.sid = self.call.call_sid, turn = answering.turn, "An answer takes too long");
+        let words = answering.rest_apart();
+        if !words.is_empty() {
+            self.say(&words, false).await?;
+        }
         let (app, gone, call_sid) = (self.app.clone(), self.gone.clone(), self.call.call_sid.clone());
         self.app.sessions.spawn(async move {
             let whole = tokio::select! {
