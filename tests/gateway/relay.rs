@@ -593,14 +593,14 @@ on_both_databases! {
     }
 
     async fn an_apology_for_the_rest_of_an_answer_stands_apart(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "9"), ("VOICE_PATIENCE", "0.3")]).await;
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.2"), ("VOICE_PATIENCE", "0.3")]).await;
         let phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;
         let gate = Gate::closed();
         app.llm.streams(&STORY, Between::Gate(gate.clone()));
         gate.let_through(1);
         relay.says("Tell me a story").await;
-        assert_eq!(relay.hears_turn().await, format!("Once upon a time {APOLOGY}"));
+        assert!(relay.hears_turn().await.ends_with(&format!("Once upon a time {APOLOGY}")));
     }
 
     async fn absurd_prompts_are_answered(database) {
