@@ -27,6 +27,8 @@ fn urls(app: &Arc<App>) -> Route {
         .at("/twilio/voice/turns/:n/offer", post(voice::offer))
         .at("/twilio/voice/turns/:n/recorded", post(voice::recorded))
         .at("/twilio/relay", get(relay::open))
+        // Twilio may put a slash at the end of a WebSocket's URL, and signs it with it.
+        .at("/twilio/relay/", get(relay::open))
         .at("/twilio/relay/ended", post(relay::ended))
         .at("/twilio/sms", post(sms::incoming))
         .at("/twilio/sms/status", post(status::message))

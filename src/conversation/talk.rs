@@ -1,6 +1,9 @@
 //! What is said to a caller in one go, and how much of it was heard when the caller broke in.
 
+use super::speech::speaking_time;
+use std::iter::once;
 use std::ops::Range;
+use std::time::Duration;
 
 /// Words as they were sent to be spoken: an answer, and the fillers between its pieces.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +49,23 @@ impl Talk {
             Some(end) => self.up_to(end),
             None => utterance.trim().chars().take(self.answer().chars().count()).collect(),
         }
+    }
+
+    /// Whether `utterance` is a part of what was said.
+    pub fn tells(&self, utterance: &str) -> bool {
+        self.find_end(utterance).is_some_and(|end| end > 0)
+    }
+
+    /// Whether nothing was said, not even a filler.
+    pub fn is_silent(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// What of the answer was spoken, to a word's end, when it would take `left` to speak the rest of what was sent.
+    pub fn heard_before(&self, left: Duration) -> String {
+        let blanks = self.text.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, _)| at);
+        let mut ends = once(0).chain(blanks).chain(once(self.text.len())).rev();
+        self.up_to(ends.find(|end| speaking_time(&self.text[*end..]) >= left).unwrap_or(0))
     }
 
     /// The answer up to this byte of the text.
@@ -123,6 +143,22 @@ mod tests {
         assert_eq!(talk.heard("One moment, please. It is Let me"), "It is");
         assert_eq!(talk.heard("One moment"), "");
         assert!(super::tests::talk(&["filler: One moment. "]).is_empty());
+    }
+
+    #[test]
+    fn what_was_not_spoken_yet_was_not_heard() {
+        let talk = talk(&["One two ", "filler: Let me think. ", "three."]);
+        let before = |text| talk.heard_before(speaking_time(text));
+        assert_eq!(talk.heard_before(Duration::ZERO), "One two three.");
+        assert_eq!(
+            (before("ree."), before(" three."), before("think. three.")),
+            ("One two".into(), "One two".into(), "One two".into())
+        );
+        assert_eq!(
+            (before("o Let me think. three."), before("One two Let me think. three.")),
+            ("One".into(), String::new())
+        );
+        assert_eq!(talk.heard_before(Duration::from_secs(60)), "");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Calls over ConversationRelay: where one stands when a session begins, what was heard of it, and sessions that were lost.
 
+use super::turns::TurnClaim;
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
 use sqlx::FromRow;
@@ -19,7 +20,45 @@ pub struct RelayCall {
     pub started_at: Micros,
 }
 
+/// The action of a turn whose answer broke off with its session: no caller heard the end of it, and the next session takes
+/// it up.
+pub const BROKEN_OFF: &str = "broken_off";
+
+/// A question without a whole answer, which a lost session left.
+#[derive(Debug, Clone, FromRow)]
+pub struct LeftTurn {
+    /// The turn, open again.
+    #[sqlx(flatten)]
+    pub claim: TurnClaim,
+    /// What the caller said.
+    pub input_text: String,
+    /// What the caller heard of the answer; may be empty.
+    pub heard: String,
+    /// What that much took.
+    pub input_tokens: i64,
+    /// What that much took.
+    pub output_tokens: i64,
+    /// The model that gave it.
+    pub model_used: String,
+}
+
 impl Db {
+    /// Takes up the last turn of a call, if it has no whole answer because its session was lost.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_up_turn(&self, call_sid: &str) -> Result<Option<LeftTurn>, DbError> {
+        let call_sid = call_sid.to_owned();
+        unit!(self, [call_sid], |c| {
+            let text = "UPDATE conversation_logs SET attempt = attempt + 1, answered_at = NULL, failed = FALSE, action = NULL \
+                        WHERE call_sid = $1 AND turn = (SELECT MAX(turn) FROM conversation_logs WHERE call_sid = $1) \
+                        AND (action = $2 OR (answered_at IS NULL AND NOT failed)) \
+                        RETURNING id, attempt, input_text, COALESCE(heard_text, gpt_response, '') AS heard, \
+                        input_tokens, output_tokens, model_used";
+            Ok(sqlx::query_as(text).bind(&call_sid).bind(BROKEN_OFF).fetch_optional(&mut *c).await?)
+        })
+    }
+
     /// Where a call stands; `None` when it is not known.
     ///
     /// # Errors
@@ -42,7 +81,7 @@ impl Db {
         })
     }
 
-    /// A session of a call was lost, which counts once however often it is told. Answers with the sessions lost since the
+    /// A session of a call was lost, which counts once however often it is told, if the session is known. Answers with the sessions lost since the
     /// last one that answered a turn.
     ///
     /// # Errors
@@ -51,7 +90,7 @@ impl Db {
         let (call_sid, session_id) = (call_sid.to_owned(), session_id.to_owned());
         unit!(self, [call_sid, session_id], |c| {
             let text = "UPDATE call_logs SET relay_session = $2, relay_failures = relay_failures + \
-                        CASE WHEN relay_session IS DISTINCT FROM $2 THEN 1 ELSE 0 END \
+                        CASE WHEN $2 <> '' AND relay_session = $2 THEN 0 ELSE 1 END \
                         WHERE call_sid = $1 RETURNING relay_failures";
             let counted: Option<(i64,)> =
                 sqlx::query_as(text).bind(&call_sid).bind(&session_id).fetch_optional(&mut *c).await?;

@@ -144,6 +144,8 @@ enum Scalar {
 impl Scalar {
     fn into_text(self) -> String {
         match self {
+            // No database text can hold NUL.
+            Self::Text(text) if text.contains('\0') => text.replace('\0', ""),
             Self::Text(text) => text,
             Self::Number(number) => number.to_string(),
             Self::Bool(flag) => flag.to_string(),

@@ -121,8 +121,10 @@ impl From<&Setup> for CallRequest {
 pub struct RelayEnd {
     /// The call.
     pub call: CallRequest,
-    /// The session.
+    /// The session; empty when it is not told.
     pub session_id: String,
+    /// Whether the call is over, too. A session that failed can be followed by another, whatever the call's status says.
+    pub is_over: bool,
     /// What we handed over with the session's end.
     pub handoff: Option<Handoff>,
 }
@@ -153,7 +155,9 @@ impl Handoff {
 impl Webhook for RelayEnd {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
         let handoff = form.get("HandoffData").and_then(|data| serde_json::from_str(data).ok());
-        Ok(Self { call: CallRequest::read(form)?, session_id: sid(form, "SessionId")?, handoff })
+        let call = CallRequest::read(form)?;
+        let is_over = form.get("SessionStatus") == Some("completed") || (call.is_over() && call.status != "failed");
+        Ok(Self { call, session_id: sid(form, "SessionId").unwrap_or_default(), is_over, handoff })
     }
 }
 

@@ -10,6 +10,7 @@ const PERSON: &str = "+14155550199";
 const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 const STORY: [&str; 3] = ["Once upon a time ", "there was a telephone. ", "Then somebody called it."];
 const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
+const DID_NOT_HEAR: &str = "Sorry, I did not hear you. Please say that again.";
 
 /// The texts among messages, in order.
 fn tokens(messages: &[Value]) -> Vec<&str> {
@@ -102,22 +103,67 @@ on_both_databases! {
         assert_eq!(app.llm.requests()[2]["messages"][4]["content"], "Sorry.");
     }
 
+    async fn a_cough_before_the_first_word_of_an_answer_does_not_stop_it(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says("Paris is the capital of France.");
+        relay.says("France?").await;
+        relay.hears_turn().await;
+        let gate = app.llm.says("Madrid.").waits();
+        relay.says("Spain?").await;
+        app.llm.wait_for_in_flight(1).await;
+        relay.interrupts("Paris is the", 300).await;
+        app.until("/history/1/conversations", |turns| turns[1]["heard_text"] == "Paris is the").await;
+        // The first of them may have been on its way before.
+        let filler = [relay.next_message().await, relay.next_message().await][1]["token"].as_str().unwrap().to_owned();
+        relay.interrupts(filler.split_once(' ').unwrap().0, 100).await;
+        relay.next_message().await;
+        gate.open();
+        assert!(relay.hears_turn().await.ends_with("Madrid."));
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
+        assert_eq!((&turns[0]["gpt_response"], &turns[0]["heard_text"]), (&json!("Madrid."), &json!(null)));
+        assert_eq!(turns[1]["heard_text"], "Paris is the");
+        assert_eq!(app.llm.request_count(), 2);
+    }
+
+    async fn an_interrupt_in_the_answer_before_leaves_the_one_being_written_unheard(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says("Paris is the capital of France.");
+        relay.says("France?").await;
+        relay.hears_turn().await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Madrid is ", "it."], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Spain?").await;
+        relay.next_message().await;
+        relay.interrupts("Paris is the", 300).await;
+        app.llm.wait_for_in_flight(0).await;
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
+        assert_eq!((&turns[0]["heard_text"], &turns[1]["heard_text"]), (&json!(""), &json!("Paris is the")));
+    }
+
     async fn words_that_come_while_an_answer_is_written_end_it_and_are_answered(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;
         let gate = Gate::closed();
         app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(1);
+        gate.let_through(2);
         relay.says("Tell me a story").await;
         assert_eq!(relay.next_message().await["token"], "Once upon a time");
+        assert_eq!(relay.next_message().await["token"], " there was a telephone. ");
         app.llm.says("A short one: it rang.");
         relay.says("A short one").await;
         assert_eq!(relay.hears_turn().await, "", "what was begun is over");
         assert_eq!(relay.hears_turn().await, "A short one: it rang.");
         app.llm.wait_for_in_flight(0).await;
         let turns = app.get("/history/1/conversations").await;
-        assert_eq!((&turns[1]["gpt_response"], &turns[1]["heard_text"]), (&json!("Once upon a time"), &json!(null)));
+        assert_eq!(turns[1]["gpt_response"], STORY[..2].concat().trim());
+        let heard = turns[1]["heard_text"].as_str().expect("it takes longer to speak than the test takes");
+        assert!(STORY.concat().starts_with(heard) && heard.len() < 20, "{heard}");
     }
 
     async fn a_late_model_is_bridged_by_fillers_that_are_no_part_of_the_answer(database) {
@@ -278,7 +324,7 @@ on_both_databases! {
         let mut phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;
         relay.stays_silent();
-        assert_eq!(relay.hears_turn().await, "Sorry, I did not hear you. Please say that again.");
+        assert_eq!(relay.hears_turn().await, DID_NOT_HEAR);
         assert_eq!(relay.hears_turn().await, "Goodbye!");
         let end = relay.until_end().await;
         phone.relay_ended(end).await;
@@ -316,6 +362,22 @@ on_both_databases! {
         assert_eq!(app.get("/history/1/calls").await[0]["status"], "completed");
     }
 
+    async fn what_was_sent_and_not_spoken_when_the_caller_hung_up_was_not_heard(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let story = "It is a long story. ".repeat(20);
+        app.llm.says(&story);
+        relay.says("Tell me a story").await;
+        relay.hears_turn().await;
+        let end = relay.hangs_up().await;
+        phone.relay_ended(end).await;
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
+        assert_eq!(turns[0]["gpt_response"], story.trim());
+        let heard = turns[0]["heard_text"].as_str().unwrap();
+        assert!(story.starts_with(heard) && heard.len() < story.len() / 2, "{heard}");
+    }
+
     async fn a_lost_session_is_taken_up_again_and_after_a_second_loss_the_call_goes_on_over_webhooks(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let mut phone = app.dials(CALLER, OURS).await;
@@ -323,6 +385,7 @@ on_both_databases! {
         app.llm.says("Hello.");
         relay.says("Hi").await;
         relay.hears_turn().await;
+        relay.interrupts("Hello.", 400).await;
         phone.relay_ended(relay.drops()).await;
         assert!(phone.connect().is_some() && phone.hears().is_empty(), "the call goes on without another greeting");
         let lost = phone.trace().last().unwrap().clone();
@@ -332,6 +395,7 @@ on_both_databases! {
         }
         // A session that works makes up for the one that was lost.
         let mut relay = phone.relay().await;
+        assert_eq!(relay.hears_turn().await, DID_NOT_HEAR, "who has no answer to wait for is asked to speak");
         app.llm.says("Still here.");
         relay.says("Are you there?").await;
         relay.hears_turn().await;
@@ -359,11 +423,56 @@ on_both_databases! {
         let (app, end) = tokio::join!(app.restart(&database, &[RELAY]), relay.until_cut());
         phone.moves_to(&app);
         phone.relay_ended(end).await;
+        app.llm.says("It was once a telephone.");
         let mut relay = phone.relay().await;
+        assert!(relay.hears_turn().await.ends_with("It was once a telephone."));
+        assert_eq!(app.llm.requests()[1]["messages"][1]["content"], "Tell me a story");
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["output_tokens"] != 0).await;
+        assert!(turns[0]["gpt_response"].as_str().unwrap().ends_with("It was once a telephone."), "{turns}");
+        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["heard_text"]), (1, &json!(null)));
+    }
+
+    async fn an_answer_that_a_lost_session_left_goes_on_after_what_was_heard_of_it(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        assert_eq!(relay.next_message().await["token"], "Once upon a time");
+        relay.next_message().await;
+        // A filler, which comes when the words before it are spoken.
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
+        phone.relay_ended(end).await;
         app.llm.says("there was a telephone.");
-        relay.says("Go on").await;
-        assert_eq!(relay.hears_turn().await, "there was a telephone.");
+        let mut relay = phone.relay().await;
+        assert!(relay.hears_turn().await.ends_with("there was a telephone."));
         assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Once upon a time");
+        let whole = "Once upon a time there was a telephone.";
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == whole).await;
+        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["heard_text"]), (1, &json!(null)));
+        app.llm.says("Good night.");
+        relay.says("Thank you").await;
+        assert!(relay.hears_turn().await.ends_with("Good night."));
+    }
+
+    async fn a_question_without_any_answer_is_answered_after_a_loss(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.hangs();
+        relay.says("Tell me a story").await;
+        app.llm.wait_for_in_flight(1).await;
+        let end = relay.drops();
+        app.llm.wait_for_in_flight(0).await;
+        phone.relay_ended(end).await;
+        app.llm.says("There was a telephone.");
+        let mut relay = phone.relay().await;
+        assert!(relay.hears_turn().await.ends_with("There was a telephone."));
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
+        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["turn"]), (1, &json!(1)));
     }
 
     async fn a_session_needs_twilios_signature_and_the_token_of_its_call(database) {
@@ -375,7 +484,7 @@ on_both_databases! {
         let mut other = app.dials(CALLER, OURS).await.with_sid("CA0ther");
         let end = other.relay().await.until_cut().await;
         other.relay_ended(end).await;
-        app.clock.advance(301);
+        app.clock.advance(601);
         phone.relay().await.until_cut().await;
         assert_eq!(app.llm.request_count(), 0);
     }
@@ -412,5 +521,98 @@ on_both_databases! {
         let path = format!("/preferences/?user_id={user}");
         app.create(&path, json!({ "language": "en", "tts_voice": "nova", "voice_transport": "relay" })).await;
         assert!(app.dials(CALLER, OURS).await.connect().is_some());
+    }
+
+    async fn a_gateway_that_stops_while_a_call_is_leaving_hands_it_over_at_once(database) {
+        let settings = [RELAY, ("TRANSFER_NUMBER", PERSON)];
+        let app = TestApp::start_with(&database, &settings).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Can I speak to a human, please?").await;
+        relay.hears_turn().await;
+        let (app, end) = tokio::join!(app.restart(&database, &settings), relay.until_end());
+        assert_eq!(end.handoff_data(), Some(r#"{"reason":"transfer"}"#));
+        phone.moves_to(&app);
+        phone.relay_ended(end).await;
+        assert_eq!(phone.is_dialling().unwrap().number, PERSON);
+    }
+
+    async fn what_was_to_follow_a_session_follows_though_it_was_lost(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Can I speak to a human, please?").await;
+        relay.hears_turn().await;
+        phone.relay_ended(relay.drops()).await;
+        assert_eq!(phone.is_dialling().unwrap().number, PERSON);
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Goodbye").await;
+        relay.hears_turn().await;
+        phone.relay_ended(relay.drops()).await;
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+    }
+
+    async fn the_end_of_a_session_is_understood_however_little_is_told_of_it(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        let call = app.call("CA1", CALLER, OURS);
+        let ends = async |fields: &[(&str, &str)]| call.webhook("/twilio/relay/ended", fields).await.body;
+        let greeting = call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body;
+        let transfer = ends(&[("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"transfer"}"#)]).await;
+        assert!(transfer.contains("/turns/1/transferred"), "{transfer}");
+        let voicemail = ends(&[("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"voicemail"}"#)]).await;
+        assert!(voicemail.contains("/turns/1/recorded"), "{voicemail}");
+        // What fails a session may be told as the call's failure, too.
+        let lost = [("SessionId", "VX1"), ("SessionStatus", "failed"), ("CallStatus", "failed")];
+        let again = ends(&lost).await;
+        assert!(again.contains("<ConversationRelay"), "{again}");
+        assert_eq!(ends(&lost).await, again);
+        assert_eq!(call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body, greeting);
+        let unknown = ends(&[("SessionStatus", "failed"), ("ErrorCode", "64102")]).await;
+        assert!(unknown.contains("/twilio/voice/turns/1"), "the second loss: {unknown}");
+        let over = ends(&[("SessionId", "VX1"), ("SessionStatus", "completed")]).await;
+        assert!(!over.contains("<Connect") && !over.contains("<Gather"), "{over}");
+    }
+
+    async fn a_socket_is_opened_with_a_slash_at_the_end_of_its_url_too(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        assert_eq!(phone.handshake_status_with_slash(true).await, 101);
+        assert_eq!(phone.handshake_status_with_slash(false).await, 403);
+    }
+
+    async fn a_star_ends_a_row_of_silences(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.stays_silent();
+        assert_eq!(relay.hears_turn().await, DID_NOT_HEAR);
+        relay.presses('*').await;
+        relay.hears_turn().await;
+        assert_eq!(relay.hears_turn().await, DID_NOT_HEAR);
+    }
+
+    async fn an_apology_for_the_rest_of_an_answer_stands_apart(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.2"), ("VOICE_PATIENCE", "0.3")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        assert!(relay.hears_turn().await.ends_with(&format!("Once upon a time {APOLOGY}")));
+    }
+
+    async fn absurd_prompts_are_answered(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        for (number, words) in ["a\0b".to_owned(), "word ".repeat(20_000)].iter().enumerate() {
+            app.llm.says("Fine.");
+            relay.says(words).await;
+            assert!(relay.hears_turn().await.ends_with("Fine."));
+            let asked = app.llm.requests()[number]["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+            assert_eq!(asked, words.replace('\0', "").trim());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A turn while its answer is spoken as the model gives it.
 
 use crate::conversation::plain::Plain;
-use crate::conversation::reply::{After, Cost, Reply, Said};
+use crate::conversation::reply::{Cost, Reply, Said};
 use crate::conversation::talk::Talk;
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, TurnClaim, TurnEnd};
@@ -86,7 +86,7 @@ impl Answering {
     }
 
     /// The end of the turn. Without any words it counts as failed.
-    pub(super) fn end(&self, failed: bool, after: After, heard: Heard) -> TurnEnd {
+    pub(super) fn end(&self, failed: bool, action: Option<&'static str>, heard: Heard) -> TurnEnd {
         let (elapsed_ms, cost) = (self.elapsed_ms(), self.cost());
         let answer = (!self.talk.is_empty()).then(|| Answer {
             text: self.talk.answer(),
@@ -95,6 +95,6 @@ impl Answering {
             model: cost.model,
             elapsed_ms,
         });
-        TurnEnd { failed: failed || answer.is_none(), answer, action: after.stored(), heard, elapsed_ms }
+        TurnEnd { failed: failed || answer.is_none(), answer, action, heard, elapsed_ms }
     }
 }

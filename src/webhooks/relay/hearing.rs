@@ -86,7 +86,7 @@ impl Session {
     }
 
     async fn on_key(&mut self, key: &str) -> Result<(), Over> {
-        self.heard_at = Instant::now();
+        (self.heard_at, self.silences) = (Instant::now(), 0);
         match key {
             "*" if self.keys.is_empty() => self.repeat().await,
             "#" => self.on_keys().await,

@@ -16,6 +16,7 @@ use super::{Signed, Twiml, link};
 use crate::app::App;
 use crate::clock::{Micros, SECOND};
 use crate::conversation::call::OnCall;
+use crate::conversation::reply::After;
 use crate::db::voice_answers::VoiceStep;
 use crate::twilio::signature::Payload;
 use crate::twilio::twiml::{Relay, Words, relay, say_and_gather, say_and_go};
@@ -28,7 +29,8 @@ use std::slice::from_ref;
 use std::sync::Arc;
 use tracing::{error, info, warn};
 
-/// How long Twilio may take from the document to the first frame.
+/// How long Twilio may take from the document to the first frame: one to two of these. Tokens that are made in one of them are
+/// the same, so that a webhook that is told again has the same answer.
 const HANDOVER: Micros = 300 * SECOND;
 /// What a token of a session is made for.
 const PURPOSE: &str = "relay";
@@ -38,8 +40,10 @@ const SESSIONS: usize = 4096;
 const FAILURES: i64 = 2;
 /// What a socket buffers; the library's own buffers would take 256 KiB.
 const BUFFER_BYTES: usize = 4 * 1024;
-/// The longest frame either way; the longest utterance of many minutes is shorter.
+/// The longest frame of ours that waits to be taken.
 const FRAME_BYTES: usize = 64 * 1024;
+/// The longest frame of Twilio's: what nobody says in one go is longer.
+const LONGEST_FRAME_BYTES: usize = 256 * 1024;
 
 /// The document that hands a call over to the WebSocket. Without a greeting the call goes on where it was.
 pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: &str) -> String {
@@ -49,7 +53,7 @@ pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: 
         url: &called.socket(&link(app, "/twilio/relay")),
         greeting,
         languages: &voices::relay_languages(&person.tts_voice),
-        token: &app.tokens.seal(PURPOSE, &call.call_sid, app.clock.now() + HANDOVER),
+        token: &app.tokens.seal(PURPOSE, &call.call_sid, (app.clock.now() / HANDOVER + 2) * HANDOVER),
         action: &link(app, "/twilio/relay/ended"),
     };
     relay(&app.documents.relay, how, connection)
@@ -88,8 +92,8 @@ pub async fn open(_: SignedHandshake, socket: WebSocket, app: Data<&Arc<App>>) -
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(2 * FRAME_BYTES)
-        .max_message_size(Some(FRAME_BYTES))
-        .max_frame_size(Some(FRAME_BYTES));
+        .max_message_size(Some(LONGEST_FRAME_BYTES))
+        .max_frame_size(Some(LONGEST_FRAME_BYTES));
     let (app, place) = (app.clone(), app.sessions.token());
     let talk = move |socket| async move {
         session::run(app, socket).await;
@@ -115,7 +119,7 @@ pub async fn ended(Signed(end): Signed<RelayEnd>, called: CalledUrl, app: Data<&
 /// on over webhooks.
 async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, Trouble> {
     let call_sid = &end.call.call_sid;
-    if end.call.is_over() {
+    if end.is_over {
         app.db.record_call(None, end.call.event(app.clock.now())).await?;
         return Ok(app.documents.empty.render(&[]));
     }
@@ -126,13 +130,19 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
     }
     let turn = app.db.relay_call(call_sid).await?.map_or(0, |call| call.last_turn);
     let next = next_turn(app, &VoiceStep { call_sid: call_sid.clone(), turn, part: 0 });
-    match (end.handoff, &call.transfer_to) {
+    let handoff = match end.handoff {
+        Some(handoff) => Some(handoff),
+        None => what_followed(app, call_sid, turn).await?,
+    };
+    // Turns are counted from 1, also where none was taken.
+    let taken = turn.max(1);
+    match (handoff, &call.transfer_to) {
         // The words were said in the session.
-        (Some(Handoff::Transfer), Some(number)) => Ok(transfer::connect(app, &call, number, turn, &Voiced::default())),
+        (Some(Handoff::Transfer), Some(number)) => Ok(transfer::connect(app, &call, number, taken, &Voiced::default())),
         (Some(Handoff::Transfer), None) => {
             Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.no_transfer), &next))
         }
-        (Some(Handoff::Voicemail), _) => Ok(transfer::voicemail(app, &call, turn)),
+        (Some(Handoff::Voicemail), _) => Ok(transfer::voicemail(app, &call, taken)),
         (Some(Handoff::Goodbye | Handoff::EndCall | Handoff::TimeOver), _) => {
             Ok(say_and_go(&app.documents.goodbye, how, Words::Say(&[]), ""))
         }
@@ -145,4 +155,14 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
             Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.apology), &next))
         }
     }
+}
+
+/// What was to follow the last turn of a session that was lost before it could hand it over.
+async fn what_followed(app: &App, call_sid: &str, turn: i64) -> Result<Option<Handoff>, Trouble> {
+    let last = app.db.turn(call_sid, turn).await?;
+    Ok(match After::of(last.and_then(|last| last.action).as_deref()) {
+        After::Transfer => Some(Handoff::Transfer),
+        After::EndCall => Some(Handoff::EndCall),
+        After::Listen => None,
+    })
 }

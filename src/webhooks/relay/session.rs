@@ -59,6 +59,8 @@ pub(super) struct Session {
     pub(super) silences: u32,
     pub(super) keys: String,
     pub(super) keys_at: Option<Instant>,
+    /// Whether the call had begun before this session.
+    goes_on: bool,
     time_over_at: Instant,
     ping_at: Instant,
     pub(super) last_frame: Instant,
@@ -95,7 +97,7 @@ pub(super) async fn run(app: Arc<App>, socket: WebSocketStream) {
     info!(call.sid = call_sid, sessions = app.sessions.len(), "A ConversationRelay session began");
     let mut session = Session::new(app, line, call, known);
     let over = session.talk().await;
-    session.break_off().await;
+    session.leave_off().await;
     session.gone.cancel();
     info!(call.sid = call_sid, "A ConversationRelay session is over: {over:?}");
     session.line.close(over).await;
@@ -155,6 +157,7 @@ impl Session {
             silences: 0,
             keys: String::new(),
             keys_at: None,
+            goes_on: !is_greeted,
             time_over_at: now + left,
             ping_at: now + HEARTBEAT,
             last_frame: now,
@@ -166,6 +169,11 @@ impl Session {
     async fn talk(&mut self) -> Over {
         // A token of the session's own, so that sessions do not wait for each other to look at it.
         let stopping = self.app.stopping.child_token();
+        if self.goes_on
+            && let Err(over) = self.take_up().await
+        {
+            return over;
+        }
         let (mut stop, mut timer) = (pin!(stopping.cancelled()), pin!(sleep_until(self.due())));
         loop {
             let event = tokio::select! {
@@ -180,7 +188,7 @@ impl Session {
                 Event::Frame(Err(over)) => Err(over),
                 Event::Said(said) => self.take(said).await,
                 Event::Time => self.on_time(Instant::now()).await,
-                Event::Stop => Err(Over::Closed(CloseCode::Restart, "the gateway stops")),
+                Event::Stop => self.on_stop().await,
             };
             if let Err(over) = happened {
                 return over;
@@ -224,8 +232,7 @@ impl Session {
             if at > now {
                 return Ok(());
             }
-            self.line.send(&ToTwilio::End { handoff_data: &handoff.to_json() }).await?;
-            return Err(Over::Ended);
+            return self.hand_off(handoff).await;
         }
         if self.time_over_at <= now {
             self.cut_short().await?;
@@ -240,6 +247,19 @@ impl Session {
             None if self.silent_at() <= now => self.on_silence().await,
             _ => Ok(()),
         }
+    }
+
+    /// The gateway stops: what was to follow follows at once, and otherwise the call is left to the next session.
+    async fn on_stop(&mut self) -> Result<(), Over> {
+        match self.leaving {
+            Some((_, handoff)) => self.hand_off(handoff).await,
+            None => Err(Over::Closed(CloseCode::Restart, "the gateway stops")),
+        }
+    }
+
+    async fn hand_off(&mut self, handoff: Handoff) -> Result<(), Over> {
+        self.line.send(&ToTwilio::End { handoff_data: &handoff.to_json() }).await?;
+        Err(Over::Ended)
     }
 
     /// Nothing was said for too long: asked once more, and after a second silence in a row bid goodbye.

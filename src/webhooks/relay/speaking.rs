@@ -9,7 +9,8 @@ use crate::conversation::talk::Talk;
 use crate::conversation::tell_of_answer;
 use crate::conversation::wishes::{Wish, wish};
 use crate::db::DbError;
-use crate::db::turns::{Heard, NewClaim, NewTurn};
+use crate::db::relay::{BROKEN_OFF, LeftTurn};
+use crate::db::turns::{Heard, NewClaim, NewTurn, TurnClaim, TurnEnd};
 use crate::llm::LlmError;
 use crate::twilio::relay_messages::ToTwilio;
 use crate::twilio::voices::Language;
@@ -25,26 +26,11 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 impl Session {
     /// Answers what the caller said: with fixed words if it needs no model, else the model begins to.
     pub(super) async fn answer(&mut self, words: &str, wants_person: bool) -> Result<(), Trouble> {
-        let asked_at = Instant::now();
         let claim = self.claim(words).await?.claim;
         let (app, call) = (self.app.clone(), self.call.clone());
         let phrases = app.phrases.of(call.person().language);
         let Some(wish) = wish(&call, phrases, words, wants_person) else {
-            let voice = &app.config.voice;
-            self.answering = Some(Box::new(Answering {
-                claim,
-                turn: self.turn,
-                words: words.to_owned(),
-                reply: app.conversation.speak(&call, claim.id, words, &[]).await?,
-                plain: Plain::default(),
-                talk: Talk::default(),
-                cost_before: Cost::default(),
-                again: false,
-                asked_at,
-                filler_at: asked_at + voice.reply_budget,
-                late_at: asked_at + voice.patience,
-            }));
-            return Ok(());
+            return Ok(self.ask(claim, words, String::new(), Cost::default()).await?);
         };
         app.db.end_turn(app.clock.now(), claim, wish.end(phrases)).await?;
         let (turn, turn_ms, tokens_in, tokens_out) = (self.turn, 0, 0, 0);
@@ -64,6 +50,67 @@ impl Session {
             Wish::Nobody => {}
         }
         Ok(())
+    }
+
+    /// Lets the model begin to answer, or go on after what was `heard` of its answer before.
+    async fn ask(&mut self, claim: TurnClaim, words: &str, heard: String, cost_before: Cost) -> Result<(), DbError> {
+        let asked_at = Instant::now();
+        let mut talk = Talk::default();
+        let mut said = Vec::new();
+        if !heard.is_empty() {
+            talk.say(&format!("{heard} "));
+            said.push(heard);
+        }
+        let reply = match self.app.conversation.speak(&self.call, claim.id, words, &said).await {
+            Ok(reply) => reply,
+            Err(cause) => {
+                self.give_up(claim).await;
+                return Err(cause);
+            }
+        };
+        let voice = &self.app.config.voice;
+        self.answering = Some(Box::new(Answering {
+            claim,
+            turn: self.turn,
+            words: words.to_owned(),
+            reply,
+            plain: Plain::default(),
+            talk,
+            cost_before,
+            again: false,
+            asked_at,
+            filler_at: asked_at + voice.reply_budget,
+            late_at: asked_at + voice.patience,
+        }));
+        Ok(())
+    }
+
+    /// Ends a turn that nothing was asked for, as far as the database can be reached at all.
+    async fn give_up(&mut self, claim: TurnClaim) {
+        let end = TurnEnd { answer: None, failed: true, action: None, heard: Heard::All, elapsed_ms: 0.0 };
+        self.app.db.end_turn(self.app.clock.now(), claim, end).await.ok();
+    }
+
+    /// The session before was lost: what it left unanswered is answered now, and who has no answer to wait for is asked to
+    /// speak, so that there is no silence.
+    pub(super) async fn take_up(&mut self) -> Result<(), Over> {
+        let call_sid = self.call.call_sid.clone();
+        let taken_up = match self.app.db.take_up_turn(&call_sid).await {
+            Ok(None) => return self.say_fixed(|phrases| &phrases.did_not_hear).await,
+            Ok(Some(left)) => {
+                info!(call.sid = call_sid, turn = self.turn, "A turn is taken up that a lost session left");
+                let LeftTurn { claim, input_text, heard, input_tokens, output_tokens, model_used: model } = left;
+                self.ask(claim, &input_text, heard, Cost { input_tokens, output_tokens, model }).await
+            }
+            Err(cause) => Err(cause),
+        };
+        match taken_up {
+            Ok(()) => Ok(()),
+            Err(cause) => {
+                error!(call.sid = call_sid, turn = self.turn, error = %cause, "A lost turn could not be taken up");
+                self.say_fixed(|phrases| &phrases.apology).await
+            }
+        }
     }
 
     /// Claims the call's next turn; a number that is taken is passed over.
@@ -154,7 +201,7 @@ impl Session {
             After::Transfer => self.leave(Handoff::Transfer),
         }
         tell_of_answer(&call.call_sid, answering.turn, answering.elapsed_ms(), &answering.cost());
-        self.spoken = Some((answering.claim.id, self.keep(answering, false, after, Heard::All).await));
+        self.spoken = Some((answering.claim.id, self.keep(answering, false, after.stored(), Heard::All).await));
         Ok(())
     }
 
@@ -195,7 +242,7 @@ impl Session {
     /// Says that there is no more of an answer.
     async fn apologise(&mut self, answering: Box<Answering>) -> Result<(), Over> {
         self.say_fixed(|phrases| &phrases.apology).await?;
-        self.keep(answering, true, After::Listen, Heard::All).await;
+        self.keep(answering, true, None, Heard::All).await;
         Ok(())
     }
 
@@ -220,6 +267,10 @@ impl Session {
     pub(super) async fn give_up_waiting(&mut self) -> Result<(), Over> {
         let Some(mut answering) = self.answering.take() else { return Ok(()) };
         warn!(call.sid = self.call.call_sid, turn = answering.turn, "An answer takes too long");
+        let words = answering.rest_apart();
+        if !words.is_empty() {
+            self.say(&words, false).await?;
+        }
         let (app, gone, call_sid) = (self.app.clone(), self.gone.clone(), self.call.call_sid.clone());
         let told = answering.talk.answer();
         answering.reply.disarm();
@@ -228,7 +279,7 @@ impl Session {
                 outcome = timeout(LONGEST_ANSWER, answering.hear_out()) => outcome.unwrap_or(false),
                 () = gone.cancelled() => false,
             };
-            let end = answering.end(!whole, After::Listen, Heard::TooLate(told));
+            let end = answering.end(!whole, None, Heard::TooLate(told));
             if let Err(cause) = app.db.end_turn(app.clock.now(), answering.claim, end).await {
                 error!(call.sid = call_sid, turn = answering.turn, error = %cause, "A late answer could not be stored");
             }
@@ -265,36 +316,78 @@ impl Session {
         Ok(())
     }
 
-    /// Ends the answer that is being given where it is; what was sent counts as heard.
-    pub(super) async fn break_off(&mut self) {
+    /// Ends the answer that is being given where it is.
+    async fn break_off(&mut self) {
         if let Some(answering) = self.answering.take() {
-            self.keep(answering, false, After::Listen, Heard::All).await;
+            let heard = self.heard_by_now(&answering.talk);
+            self.keep(answering, false, None, heard).await;
         }
     }
 
-    /// The caller broke in after `utterance`: the model is stopped, and only what was heard goes into later prompts.
+    /// The session is over. The caller may still be there, on a connection that is lost.
+    pub(super) async fn leave_off(&mut self) {
+        if let Some(answering) = self.answering.take() {
+            let heard = self.heard_by_now(&answering.talk);
+            self.keep(answering, false, Some(BROKEN_OFF), heard).await;
+        } else if let Some((turn_id, talk)) = self.spoken.take()
+            && let Heard::Only(heard) = self.heard_by_now(&talk)
+        {
+            self.store_heard(turn_id, heard).await;
+        }
+    }
+
+    /// What was spoken by now of what was sent.
+    fn heard_by_now(&self, talk: &Talk) -> Heard {
+        let heard = talk.heard_before(self.spoken_until.saturating_duration_since(Instant::now()));
+        if heard == talk.answer() { Heard::All } else { Heard::Only(heard) }
+    }
+
+    /// The caller broke in after `utterance`: the model is stopped, and only what was heard goes into later prompts. Where no
+    /// word of the answer was said yet, it is still wanted; whatever is said next ends it anyway.
     pub(super) async fn keep_heard(&mut self, utterance: &str) {
-        let (call_sid, turn) = (self.call.call_sid.clone(), self.turn);
-        if let Some(mut answering) = self.answering.take() {
-            let heard = answering.talk.heard(utterance);
-            answering.rest();
-            info!(call.sid = call_sid, turn, "The caller broke in");
-            self.keep(answering, false, After::Listen, Heard::Only(heard)).await;
+        info!(call.sid = self.call.call_sid, turn = self.turn, "The caller broke in");
+        let Some(mut answering) = self.answering.take() else { return self.keep_heard_of_last(utterance).await };
+        let talk = &answering.talk;
+        // What was being spoken may still have been the answer before.
+        let last_tells = self.spoken.as_ref().is_some_and(|(_, last)| last.tells(utterance));
+        let is_of_last = !talk.tells(utterance) && (talk.is_silent() || last_tells);
+        if is_of_last {
+            self.keep_heard_of_last(utterance).await;
+        }
+        if answering.talk.is_empty() {
+            answering.filler_at = Instant::now() + self.app.config.voice.reply_budget;
+            self.answering = Some(answering);
             return;
         }
+        let heard = if is_of_last { String::new() } else { answering.talk.heard(utterance) };
+        answering.rest();
+        self.keep(answering, false, None, Heard::Only(heard)).await;
+    }
+
+    /// Of the answer that was given last only this was heard.
+    async fn keep_heard_of_last(&mut self, utterance: &str) {
         let Some((turn_id, talk)) = self.spoken.take() else { return };
-        info!(call.sid = call_sid, turn, "The caller broke in");
         let heard = talk.heard(utterance);
-        if heard != talk.answer()
-            && let Err(cause) = self.app.db.heard_only(turn_id, heard).await
-        {
-            error!(call.sid = call_sid, turn, error = %cause, "What was heard of an answer could not be stored");
+        if heard != talk.answer() {
+            self.store_heard(turn_id, heard).await;
+        }
+    }
+
+    async fn store_heard(&mut self, turn_id: i64, heard: String) {
+        if let Err(cause) = self.app.db.heard_only(turn_id, heard).await {
+            error!(call.sid = self.call.call_sid, error = %cause, "What was heard of an answer could not be stored");
         }
     }
 
     /// Stores the end of a turn; gives back what was said in it. The model is told to stop first, if it still speaks.
-    async fn keep(&mut self, answering: Box<Answering>, failed: bool, after: After, heard: Heard) -> Talk {
-        let end = answering.end(failed, after, heard);
+    async fn keep(
+        &mut self,
+        answering: Box<Answering>,
+        failed: bool,
+        action: Option<&'static str>,
+        heard: Heard,
+    ) -> Talk {
+        let end = answering.end(failed, action, heard);
         let Answering { claim, turn, talk, reply, .. } = *answering;
         drop(reply);
         if let Err(cause) = self.app.db.end_turn(self.app.clock.now(), claim, end).await {

@@ -1,6 +1,8 @@
 //! What happens at the caller's end, and at the ends of those who are dialled.
 
 use super::{Ending, Phone, Relay, SessionEnd, State, pairs};
+use crate::support::app::TOKEN;
+use crate::support::signing::sign;
 
 impl Phone {
     /// The call comes in at the gateway.
@@ -119,6 +121,14 @@ impl Phone {
     pub async fn handshake_status(&self, signature: Option<&str>) -> u16 {
         let url = self.connect().and_then(|relay| relay.attr("url")).expect("a ConversationRelay with its URL");
         self.line.handshake_status(url, signature).await
+    }
+
+    /// The same with a slash at the end of the URL, as it may be signed.
+    pub async fn handshake_status_with_slash(&self, is_signed: bool) -> u16 {
+        let url = self.connect().and_then(|relay| relay.attr("url")).expect("a ConversationRelay with its URL");
+        let url = format!("{url}/");
+        let signature = is_signed.then(|| sign(TOKEN, &self.line.signed_socket_url(&url), &[]));
+        self.line.handshake_status(&url, signature.as_deref()).await
     }
 
     /// Goes on after the relay's session: Twilio asks the `<Connect>`'s action.
