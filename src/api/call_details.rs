@@ -3,6 +3,7 @@
 use super::history_entries::Call;
 use super::problem::Problem;
 use super::values::{Nullable, Timestamp};
+use crate::conversation::speech::joined;
 use crate::db::Db;
 use crate::db::live_calls::LiveTurn;
 use poem_openapi::Object;
@@ -26,7 +27,8 @@ struct CallTurn {
     turn: i64,
     /// What was said.
     input_text: String,
-    /// What was answered; null while there is no answer, and for good when the model failed.
+    /// What was answered, or is there of an answer that is being written over webhooks; null while there is nothing, and
+    /// for good when the model failed.
     gpt_response: Nullable<String>,
     /// What of the answer was heard, when it was not all.
     heard_text: Nullable<String>,
@@ -36,10 +38,11 @@ struct CallTurn {
 
 impl From<LiveTurn> for CallTurn {
     fn from(row: LiveTurn) -> Self {
+        let so_far = || serde_json::from_str::<Vec<String>>(&row.sentences).ok().filter(|list| !list.is_empty());
         Self {
             turn: row.turn,
             input_text: row.input_text,
-            gpt_response: row.gpt_response.into(),
+            gpt_response: row.gpt_response.or_else(|| so_far().map(|sentences| joined(&sentences))).into(),
             heard_text: row.heard_text.into(),
             created_at: Timestamp(row.created_at),
         }

@@ -44,6 +44,8 @@ pub struct LiveTurn {
     pub input_text: String,
     /// What was answered; none while it is being written, or when the model failed.
     pub gpt_response: Option<String>,
+    /// The sentences that are there of an answer over webhooks: a JSON list.
+    pub sentences: String,
     /// What of the answer reached the person, when it was not all.
     pub heard_text: Option<String>,
     /// When it was said.
@@ -119,7 +121,7 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn turns_of(&self, call_sid: &str) -> Result<Vec<LiveTurn>, DbError> {
-        let text = "SELECT turn, input_text, gpt_response, heard_text, created_at FROM conversation_logs \
+        let text = "SELECT turn, input_text, gpt_response, sentences, heard_text, created_at FROM conversation_logs \
                     WHERE call_sid = $1 AND turn IS NOT NULL ORDER BY turn";
         read!(self, fetch_all, text, call_sid)
     }

@@ -112,6 +112,7 @@ async fn claim_and_start(
         // Words that come after the end of the call: kept, and answered to nobody.
         let end = TurnEnd { answer: None, failed: true, action: None, heard: Reached::AsTold, elapsed_ms: 0.0 };
         app.db.end_turn(app.clock.now(), claimed.claim, end).await?;
+        info!(call.sid = step.call_sid, turn = step.turn, turn_ms = 0, "Words came after the end of the call");
         return keep(&app, &call, &step, app.documents.goodbye.render(&[]), false).await.map(Some);
     }
     let wish = if is_over { Some(Wish::TimeOver) } else { wish(&call, phrases, words, wants_human) };

@@ -59,11 +59,14 @@ on_both_databases! {
 
     async fn a_caller_who_hangs_up_stops_the_model_and_the_history_holds_what_was_told(database) {
         let app = TestApp::start(&database).await;
-        let call = app.call(SID, CALLER, OURS);
         let gate = Gate::closed();
         app.llm.streams(&STORY, Between::Gate(gate.clone()));
         gate.let_through(2);
+        let call_sid = format!("CA{:032}", 7);
+        let call = app.call(&call_sid, CALLER, OURS);
         assert_eq!(call.says(1, "Tell me a story").await.say(), STORY[0].trim());
+        let live = app.get(&format!("/calls/{call_sid}")).await;
+        assert_eq!(live["turns"][0]["gpt_response"], STORY[..2].concat().trim(), "what is there of the answer");
         call.is("completed", &[("CallDuration", "9")]).await;
         app.llm.wait_for_in_flight(0).await;
         let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;

@@ -76,7 +76,8 @@ pub async fn interrupted(twilio: &Twilio, model: &Model) -> Result<(), Failure> 
 
 /// What the history tells of the interrupted answer.
 pub fn show_history(turns: &[Value]) -> Result<(), Failure> {
-    let interrupted = turns.iter().find(|turn| turn["heard_text"].is_string());
+    // The last answer was cut short too, when the caller hung up.
+    let interrupted = turns.iter().find(|turn| turn["heard_text"].is_string() && turn["turn"] == 1);
     let interrupted = interrupted.ok_or("no answer is marked as interrupted")?;
     let written = interrupted["gpt_response"].as_str().unwrap_or_default();
     println!("Of the interrupted answer it tells, and the model was told only what was heard:");

@@ -20,8 +20,8 @@ async fn logged(more: &[(&'static str, &str)]) -> Vec<String> {
     webhook(&program, "/twilio/sms", &[("MessageSid", "SM2"), ("Body", "STOP")]).await;
     // The model fails and quotes what it was asked.
     around.llm.answers_raw(400, &[], r#"{"error":{"message":"I do not like breakfast with marmalade"}}"#);
-    let turn = [("CallSid", "CA1"), ("CallStatus", "in-progress"), ("SpeechResult", "More breakfast")];
-    webhook(&program, "/twilio/voice/turns/2", &turn).await.voice();
+    let turn = [("CallSid", "CA2"), ("CallStatus", "in-progress"), ("SpeechResult", "More breakfast")];
+    webhook(&program, "/twilio/voice/turns/1", &turn).await.voice();
     let forged = reqwest::Client::new().post(program.base() + "/twilio/sms").header("x-twilio-signature", "x");
     assert_eq!(forged.body("Body=breakfast").send().await.unwrap().status(), 403);
     assert_eq!(get(&program, "/history/1", KEY).await.status, 200);
