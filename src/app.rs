@@ -119,9 +119,16 @@ impl App {
             Directory::new(db.clone(), clock.clone(), config.unknown_callers, config.auto_reply_default, own)
         };
         let (prompt, timeout) = (config.system_prompt.as_deref(), config.llm.timeout);
-        let conversation =
-            ConversationService::new(db.clone(), llm.clone(), clock.clone(), prompt, &config.voice.tools, timeout);
         let (sums_up, wake) = (config.voice.summaries && config.llm.is_configured(), Arc::new(Notify::new()));
+        let conversation = ConversationService::new(
+            db.clone(),
+            llm.clone(),
+            clock.clone(),
+            prompt,
+            &config.voice.tools,
+            wake.clone(),
+            timeout,
+        );
         let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up, wake.clone());
         let speaks = config.voice.speech == SpeechSource::OpenAi && llm.can_speak();
         let synthesiser = speaks.then(|| Synthesiser::new(llm.clone()));

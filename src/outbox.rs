@@ -96,6 +96,8 @@ impl Outbox {
                     let outbox = self.clone();
                     self.tasks.spawn(async move {
                         outbox.work(job).await;
+                        // It may have queued another one, which is due now.
+                        outbox.wake();
                         drop(place);
                     });
                     continue;

@@ -13,6 +13,7 @@ use crate::twilio::voices::Language;
 use futures_util::stream::{BoxStream, Fuse};
 use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 /// How often the model may go on after tools in one answer.
@@ -109,6 +110,8 @@ pub(super) struct Doer {
     /// The turn's row, which names what its tools do.
     pub(super) turn_id: i64,
     pub(super) offered: Vec<VoiceTool>,
+    /// Tells the outbox that a job is due.
+    pub(super) wake: Arc<Notify>,
 }
 
 impl Reply {
@@ -255,7 +258,10 @@ impl Doer {
             at: self.clock.now(),
         };
         match self.db.queue_text(text).await {
-            Ok(true) => "The message is on its way.".to_owned(),
+            Ok(true) => {
+                self.wake.notify_one();
+                "The message is on its way.".to_owned()
+            }
             Ok(false) => "A message is on its way already; there is one for each answer.".to_owned(),
             Err(error) => {
                 warn!(call.sid = call.call_sid, %error, "A text for a caller could not be queued");

@@ -14,6 +14,7 @@ use crate::twilio::address::Address;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// What the model is told of calls.
 const ON_CALL: &str = " You are on a telephone call and your words are read aloud: answer in a few short sentences of plain \
@@ -35,6 +36,8 @@ pub struct ConversationService {
     system_prompt: Option<Arc<str>>,
     /// What the model may do on calls.
     tools: Arc<[VoiceTool]>,
+    /// Tells the outbox that a job is due.
+    wake: Arc<Notify>,
     /// How long a whole answer may take that nobody waits for on the telephone.
     timeout: Duration,
 }
@@ -71,9 +74,10 @@ impl ConversationService {
         clock: Clock,
         system_prompt: Option<&str>,
         tools: &[VoiceTool],
+        wake: Arc<Notify>,
         timeout: Duration,
     ) -> Self {
-        Self { db, llm, clock, system_prompt: system_prompt.map(Arc::from), tools: tools.into(), timeout }
+        Self { db, llm, clock, system_prompt: system_prompt.map(Arc::from), tools: tools.into(), wake, timeout }
     }
 
     /// The model's whole answer, with what was said before in mind. Stores nothing.
@@ -129,7 +133,14 @@ impl ConversationService {
         Ok(Reply {
             pieces: self.llm.stream(prompt.clone()).fuse(),
             llm: self.llm.clone(),
-            does: Doer { db: self.db.clone(), clock: self.clock.clone(), call: call.clone(), turn_id, offered },
+            does: Doer {
+                db: self.db.clone(),
+                clock: self.clock.clone(),
+                call: call.clone(),
+                turn_id,
+                offered,
+                wake: self.wake.clone(),
+            },
             instructions,
             prompt,
             text: String::new(),
