@@ -1,9 +1,11 @@
 //! Who answers the calls that we place. A person goes on talking; an answering machine is left a message after its beep, and
 //! a fax is hung up on.
 
+use super::in_time::{Trouble, in_time};
+use super::manner::{manner, refusal};
+use super::on_call::on_call;
 use super::requests::{AnsweredBy, CallRequest};
 use super::status::out_of_reach;
-use super::voice::{Trouble, in_time, manner, on_call, refusal};
 use super::{Signed, Twiml};
 use crate::app::App;
 use crate::conversation::speech::says;

@@ -1,7 +1,10 @@
 //! What Twilio calls. A handler that names [`Signed`] in its arguments has passed the signature check; there is no other
 //! way to a webhook's fields.
 
+mod in_time;
 pub mod machine;
+mod manner;
+mod on_call;
 mod origin;
 pub mod relay;
 mod requests;
@@ -15,6 +18,7 @@ pub mod voice;
 mod voicing;
 
 use crate::app::App;
+use crate::db::voice_answers::VoiceStep;
 pub use origin::called_url;
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response};
@@ -38,4 +42,9 @@ impl IntoResponse for Twiml {
 fn link(app: &App, path: &str) -> String {
     let prefix = app.config.public_url.as_ref().map_or("", |url| url.path_prefix());
     format!("{prefix}{path}")
+}
+
+/// Where the next turn is heard.
+fn next_turn(app: &App, step: &VoiceStep) -> String {
+    link(app, &format!("/twilio/voice/turns/{}", step.turn + 1))
 }

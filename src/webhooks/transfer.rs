@@ -1,8 +1,10 @@
 //! Callers who want a person: connected to the one number that is configured for them, or, when nobody takes the call, back
 //! to the assistant or to a voicemail. What is answered here depends on the request alone, so a redelivery hears the same words.
 
-use super::requests::{CallRequest, DialEnd, Heard, Recorded, SpeechTurn};
-use super::voice::{Trouble, manner, on_call, refusal};
+use super::in_time::Trouble;
+use super::manner::{manner, refusal};
+use super::on_call::in_its_language;
+use super::requests::{DialEnd, Heard, Recorded, SpeechTurn};
 use super::voicing::{Voiced, phrase};
 use super::{link, turns};
 use crate::app::App;
@@ -70,11 +72,4 @@ pub(super) async fn recorded(app: &App, left: &Recorded) -> Result<String, Troub
     let (how, phrases) = manner(app, call.person());
     let words = if left.is_message { &phrases.voicemail_thanks } else { &phrases.voicemail_empty };
     Ok(say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), words), ""))
-}
-
-/// Who is on the telephone, in the language that is spoken now.
-pub(super) async fn in_its_language(app: &App, call: &CallRequest) -> Result<Option<OnCall>, Trouble> {
-    let Some(on_call) = on_call(app, call).await? else { return Ok(None) };
-    let language = app.db.call_state(&call.call_sid).await?.and_then(|state| state.language);
-    Ok(Some(on_call.in_language(language.as_deref())))
 }

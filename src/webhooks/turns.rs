@@ -1,11 +1,13 @@
 //! One spoken turn: claimed once, answered by one model call in a task of its own, and heard by whichever webhooks wait for
 //! it. What each webhook is answered is stored first, so that its redelivery hears the same.
 
-use super::link;
+use super::in_time::Trouble;
+use super::manner::{manner, refusal};
+use super::on_call::on_call;
 use super::requests::{CallRequest, Heard, SpeechTurn};
 use super::transfer;
-use super::voice::{Trouble, manner, next_turn, on_call, refusal};
 use super::voicing::{self, Part, phrase};
+use super::{link, next_turn};
 use crate::app::App;
 use crate::clock::{Micros, micros};
 use crate::conversation::call::OnCall;

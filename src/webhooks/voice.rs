@@ -1,29 +1,22 @@
 //! A call over plain webhooks: greeting, turn after turn, goodbye. Every webhook is answered in time with something to hear,
 //! whatever the model or the database does.
 
+use super::in_time::{Trouble, in_time};
+use super::manner::{default_manner, manner, refusal};
+use super::on_call::on_call;
 use super::origin::CalledUrl;
 use super::requests::{CallRequest, DialEnd, Recorded, SpeechTurn};
 use super::voicing::phrase;
-use super::{Signed, Twiml, link, relay, transfer, turns};
+use super::{Signed, Twiml, link, next_turn, relay, transfer, turns};
 use crate::app::App;
 use crate::config::Transport;
-use crate::conversation::call::OnCall;
-use crate::conversation::party::{Party, Person};
-use crate::conversation::phrases::Phrases;
-use crate::db::DbError;
 use crate::db::voice_answers::VoiceStep;
-use crate::twilio::address::Address;
-use crate::twilio::twiml::{Speaking, say_and_gather, say_and_go};
-use crate::twilio::voices::{self, Language, Voice};
+use crate::twilio::twiml::{say_and_gather, say_and_go};
 use poem::error::NotFoundError;
 use poem::web::{Data, Path};
 use poem::{Result, handler};
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::{error, info};
-
-/// Twilio gives up after 15 seconds; whatever takes longer than this is an apology.
-const DEADLINE: Duration = Duration::from_secs(11);
 
 /// `POST /twilio/voice`: a call comes in.
 #[handler]
@@ -93,35 +86,6 @@ fn step(call: &CallRequest, n: u32, k: u32) -> Result<VoiceStep> {
     Ok(VoiceStep { call_sid: call.call_sid.clone(), turn: n.into(), part: k.into() })
 }
 
-/// Why a webhook has nothing better than an apology.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    /// The database failed.
-    #[error(transparent)]
-    Db(#[from] DbError),
-    /// The answer took longer than Twilio waits.
-    #[error("it took too long")]
-    Late,
-}
-
-/// The answer, or within Twilio's time the trouble there is.
-pub(super) async fn in_time<F>(app: &App, answer: impl Fn() -> F) -> Result<String, Trouble>
-where
-    F: Future<Output = Result<String, Trouble>>,
-{
-    let answered = async {
-        match answer().await {
-            // The user was deleted a moment ago: find out anew whose call it is.
-            Err(Trouble::Db(DbError::NoParent)) => {
-                app.directory.forget().await;
-                answer().await
-            }
-            other => other,
-        }
-    };
-    tokio::time::timeout(DEADLINE, answered).await.unwrap_or(Err(Trouble::Late))
-}
-
 /// An apology that needs neither database nor preferences; the next turn may work again.
 fn apologise(app: &App, step: &VoiceStep, cause: &Trouble) -> Twiml {
     error!(call.sid = step.call_sid, turn = step.turn, error = %cause, "A turn could not be served");
@@ -156,65 +120,4 @@ async fn greet(app: &Arc<App>, call: &CallRequest, called: &CalledUrl) -> Result
     }
     let action = link(app, "/twilio/voice/turns/1");
     Ok(say_and_gather(&app.documents.incoming, how, &phrase(app, person, &phrases.greeting), &action))
-}
-
-/// Who is on the telephone; `None` when it is nobody's call and strangers are refused.
-pub(super) async fn on_call(app: &App, call: &CallRequest) -> Result<Option<OnCall>, DbError> {
-    let (person, us) = call.person_and_us();
-    let placed = if call.is_ours() { app.db.placed_call(&call.call_sid).await? } else { None };
-    let (party, purpose) = match placed {
-        // Whom we called is known; the number may be another user's, too.
-        Some(placed) => {
-            let person = app.directory.person(placed.user_id).await?;
-            let party = person.map(|person| Party { person: Arc::new(person), peer: String::new() });
-            (party, Some(placed.purpose))
-        }
-        None => (app.directory.party(&Address::parse(person), &Address::parse(us), &call.call_sid).await?, None),
-    };
-    Ok(party.map(|party| OnCall {
-        call_sid: call.call_sid.clone(),
-        transfer_to: transfer_number(app, &party, person, us),
-        party,
-        caller: person.to_owned(),
-        ours: us.to_owned(),
-        purpose,
-    }))
-}
-
-/// Whom a caller may be connected to: the number of the preferences, else the operator's; never one of ours, configured or
-/// only called, which would call ourselves, and never the caller's own.
-fn transfer_number(app: &App, party: &Party, caller: &str, us: &str) -> Option<String> {
-    let on_the_line = [caller, us].map(|address| Address::parse(address).number);
-    let is_free = |number: &&String| !app.directory.is_own(number) && !on_the_line.contains(&Some(number.as_str()));
-    let numbers = [&party.person.forward_number, &app.config.voice.transfer_number];
-    numbers.into_iter().flatten().find(is_free).cloned()
-}
-
-/// What an unknown caller hears who is not taken.
-pub(super) fn refusal(app: &App) -> String {
-    let (how, phrases) = default_manner(app);
-    say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.refused), "")
-}
-
-/// Where the next turn is heard.
-pub(super) fn next_turn(app: &App, step: &VoiceStep) -> String {
-    link(app, &format!("/twilio/voice/turns/{}", step.turn + 1))
-}
-
-/// How a person is spoken to.
-pub(super) fn manner<'a>(app: &'a App, person: &'a Person) -> (Speaking<'a>, &'a Phrases) {
-    (speaking(app, person.voice, person.language), app.phrases.of(person.language))
-}
-
-/// How somebody is spoken to of whom nothing is known.
-pub(super) fn default_manner(app: &App) -> (Speaking<'_>, &Phrases) {
-    let language = &voices::languages()[0];
-    let voice = voices::voice_for(voices::DEFAULT_VOICE, language);
-    (speaking(app, voice, language), app.phrases.of(language))
-}
-
-fn speaking<'a>(app: &'a App, voice: Voice, language: &'static Language) -> Speaking<'a> {
-    let settings = &app.config.voice;
-    let speech_model = settings.speech_model.as_deref().unwrap_or_default();
-    Speaking { voice, recognition: language.locale, speech_model, hints: &settings.speech_hints }
 }

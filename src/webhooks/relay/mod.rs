@@ -6,13 +6,15 @@ mod line;
 mod session;
 mod speaking;
 
+use super::in_time::{Trouble, in_time};
+use super::manner::{default_manner, manner, refusal};
+use super::on_call::in_its_language;
 use super::origin::{CalledUrl, url_of};
 use super::requests::{Handoff, RelayEnd};
 use super::signed::forbidden;
-use super::transfer::{self, in_its_language};
-use super::voice::{Trouble, default_manner, in_time, manner, next_turn, refusal};
+use super::transfer;
 use super::voicing::Voiced;
-use super::{Signed, Twiml, link};
+use super::{Signed, Twiml, link, next_turn};
 use crate::app::App;
 use crate::clock::{Micros, SECOND};
 use crate::conversation::call::OnCall;

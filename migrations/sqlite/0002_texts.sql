@@ -1,0 +1,27 @@
+-- What texts need to be answered exactly once, in order, and within the rules.
+
+-- account_sid is the Twilio account that a text or call belongs to, when several are configured. job_id is the job that
+-- answered it, which Twilio's reports name. Texts that are answered together point at the last of them, whose reply is theirs
+-- (answered_with). Segments, their encoding (gsm7 or ucs2) and what they cost by SMS_SEGMENT_PRICE are those of the reply.
+ALTER TABLE sms_logs ADD COLUMN account_sid TEXT;
+ALTER TABLE sms_logs ADD COLUMN job_id BIGINT;
+ALTER TABLE sms_logs ADD COLUMN answered_with BIGINT;
+ALTER TABLE sms_logs ADD COLUMN segments BIGINT;
+ALTER TABLE sms_logs ADD COLUMN encoding TEXT;
+ALTER TABLE sms_logs ADD COLUMN cost_estimate DOUBLE PRECISION;
+ALTER TABLE sms_logs ADD COLUMN confidence DOUBLE PRECISION;
+ALTER TABLE sms_logs ADD COLUMN reason TEXT;
+CREATE INDEX sms_logs_by_job ON sms_logs (job_id) WHERE job_id IS NOT NULL;
+CREATE INDEX sms_logs_by_answer ON sms_logs (answered_with) WHERE answered_with IS NOT NULL;
+
+ALTER TABLE call_logs ADD COLUMN account_sid TEXT;
+
+-- The jobs of one lane are done one after the other, in the order of their ids.
+ALTER TABLE jobs ADD COLUMN lane TEXT;
+CREATE INDEX jobs_by_lane ON jobs (lane, id) WHERE gave_up_at IS NULL AND lane IS NOT NULL;
+
+-- What the opt-out was taken from: the words of the text, or Twilio's error code.
+ALTER TABLE opt_outs ADD COLUMN evidence TEXT;
+
+-- An IANA name, Europe/Berlin for one.
+ALTER TABLE user_preferences ADD COLUMN time_zone TEXT;
