@@ -1,13 +1,15 @@
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection};
+use tokio::time::sleep;
 
 use crate::support::app::Database;
 use crate::support::postgres::{cut, database, own_cluster, restore, variable};
-use crate::support::wait::until;
+use crate::support::wait::{PATIENCE, until};
 
 #[tokio::test]
 async fn every_test_has_a_database_of_its_own() {
@@ -40,10 +42,18 @@ async fn a_database_goes_with_its_test_however_that_ends() {
     });
     assert!(panicked.await.unwrap_err().is_panic());
     for url in urls {
-        let refused = PgConnection::connect(&url).await.unwrap_err();
-        let code = refused.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-        assert_eq!(code.as_deref(), Some("3D000"), "{refused}");
+        let deadline = Instant::now() + PATIENCE;
+        while !is_gone(&url).await {
+            assert!(Instant::now() < deadline, "the database is still there");
+            sleep(Duration::from_millis(5)).await;
+        }
     }
+}
+
+async fn is_gone(url: &str) -> bool {
+    let refused = PgConnection::connect(url).await.err();
+    let code = refused.as_ref().and_then(|error| error.as_database_error()?.code());
+    code.as_deref() == Some("3D000")
 }
 
 #[tokio::test]
