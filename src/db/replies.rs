@@ -46,6 +46,7 @@ macro_rules! opted_out {
         concat!("EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = ", $from, " AND own_number = ", $to, ")")
     };
 }
+pub(super) use opted_out;
 
 /// Whether no job of a lane is unfinished.
 macro_rules! lane_is_free {
@@ -93,7 +94,7 @@ const ACCEPT_POSTGRES: &str = concat!(
     job_columns!()
 );
 /// Two texts of one lane that arrive together must not both find it free.
-const LOCK_LANE: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+pub(super) const LOCK_LANE: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 
 /// Whether a job waits behind this one of its lane.
 macro_rules! next_waits {
