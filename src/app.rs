@@ -9,7 +9,8 @@ use crate::conversation::turns::Turns;
 use crate::db::{Db, OpenError};
 use crate::llm::{Llm, SetupError};
 use crate::outbox::claim::Claims;
-use crate::outbox::reply::Replier;
+use crate::outbox::pause::Pause;
+use crate::outbox::reply::{Replier, StatusCallback};
 use crate::outbox::summary::Summariser;
 use crate::outbox::voicemail::Voicemails;
 use crate::outbox::{Outbox, Workers};
@@ -108,8 +109,9 @@ impl App {
         let db = match &config.database {
             DatabaseUrl::Sqlite(path) => {
                 let db = Db::open_sqlite(path).await?;
-                // The file is ours alone, so whoever answered turns before is gone.
+                // The file is ours alone, so whoever answered turns and held jobs before is gone.
                 db.release_turns().await.map_err(OpenError::from)?;
+                db.release_jobs(clock.now()).await.map_err(OpenError::from)?;
                 db
             }
             DatabaseUrl::Postgres(url) => Db::open_postgres(url.expose_secret()).await?,
@@ -140,7 +142,9 @@ impl App {
             sms: sms.clone(),
             directory: directory.clone(),
             rest: rest.clone(),
-            status_callback: config.public_url.as_ref().map(|url| format!("{}/twilio/sms/status", url.base()).into()),
+            wake: wake.clone(),
+            pause: Pause::new(clock.clone()),
+            status_callback: StatusCallback::of(&config),
         };
         let voicemails = Voicemails {
             db: db.clone(),

@@ -2,6 +2,7 @@
 //! What each kind of job does is in a file of its own: [`reply`], [`voicemail`], [`summary`].
 
 pub mod claim;
+pub mod pause;
 pub mod reply;
 pub mod summary;
 pub mod voicemail;

@@ -2,6 +2,7 @@
 
 use super::values::{Nullable, Timestamp};
 use crate::db::{Db, DbError, calls, conversations, messages, voicemails};
+use crate::twilio::errors::meaning;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use serde::Deserialize;
@@ -271,10 +272,16 @@ pub(super) struct Sms {
     /// The reply.
     reply_text: Nullable<String>,
     /// `answered` at once, `pending`, `sending`, `draft`, `ignored`, or Twilio's word for a reply that was sent later
-    /// (`queued`, `sent`, `delivered`, `undelivered`, `failed` …); null while it is being decided.
+    /// (`queued`, `sent`, `delivered`, `undelivered`, `failed` …); null while it is being decided, and for a text
+    /// that is answered with a later one.
     reply_status: Nullable<String>,
     /// Twilio's error code of a reply that failed.
     error_code: Nullable<i64>,
+    /// What the error code means; null for one that is not known here.
+    error_meaning: Nullable<String>,
+    /// The id of the later text of this sender with which it is answered: its reply is for both. Null for a text with a reply of
+    /// its own.
+    answered_with: Nullable<i64>,
     /// When it came in.
     created_at: Timestamp,
 }
@@ -307,6 +314,8 @@ impl From<messages::Message> for Sms {
             reply_text: row.reply_text.into(),
             reply_status: row.reply_status.into(),
             error_code: row.error_code.into(),
+            error_meaning: row.error_code.and_then(meaning).map(str::to_owned).into(),
+            answered_with: row.answered_with.into(),
             created_at: Timestamp(row.created_at),
         }
     }
@@ -328,6 +337,8 @@ impl Example for Sms {
             reply_text: Some("Yes, I can help you tomorrow.".to_owned()).into(),
             reply_status: Some("answered".to_owned()).into(),
             error_code: None.into(),
+            error_meaning: None.into(),
+            answered_with: None.into(),
             created_at: Timestamp::EXAMPLE,
         }
     }

@@ -10,6 +10,7 @@ mod health;
 mod history;
 mod history_entries;
 mod idempotency;
+mod jobs;
 mod outcome;
 mod paths;
 mod preferences;
@@ -53,6 +54,8 @@ enum Tag {
     Sms,
     /// What was said, called and written.
     History,
+    /// What is still to be done.
+    Jobs,
     /// Whether the gateway is well.
     Health,
 }
@@ -66,6 +69,7 @@ type Operations = Documented<(
     calls::CallsApi,
     sms::SmsApi,
     history::HistoryApi,
+    jobs::JobsApi,
     health::HealthApi,
 )>;
 
@@ -77,6 +81,7 @@ const OPERATIONS: Operations = Documented((
     calls::CallsApi,
     sms::SmsApi,
     history::HistoryApi,
+    jobs::JobsApi,
     health::HealthApi,
 ));
 

@@ -30,7 +30,7 @@ pub(super) struct Kind {
     accepts: fn(&str) -> bool,
 }
 
-const KINDS: [&Kind; 10] = [
+const KINDS: [&Kind; 11] = [
     Username::KIND,
     Email::KIND,
     PhoneNumber::KIND,
@@ -41,6 +41,7 @@ const KINDS: [&Kind; 10] = [
     LanguageTag::KIND,
     VoiceName::KIND,
     TransportName::KIND,
+    JobState::KIND,
 ];
 
 impl Kind {
@@ -256,6 +257,24 @@ impl TextKind for TransportName {
         accepts: |name| Transport::of(name).is_some(),
     };
 }
+
+/// How a job stands.
+pub(super) struct JobState;
+
+impl TextKind for JobState {
+    const KIND: &'static Kind = &Kind {
+        title: "JobState",
+        length: (1, 20),
+        format: None,
+        values: || JOB_STATES.map(Value::from).to_vec(),
+        pattern: None,
+        example: "gave_up",
+        must: "must be a state of jobs",
+        accepts: |text| JOB_STATES.contains(&text),
+    };
+}
+
+const JOB_STATES: [&str; 3] = ["waiting", "running", "gave_up"];
 
 /// Whether mail may well be sent there: a local part of RFC 5322's unquoted characters, and a host name.
 fn is_email(text: &str) -> bool {

@@ -59,7 +59,7 @@ fn read(env: &mut Env) -> Config {
         admin_api_key_generated,
         auth_token_generated,
         voice: voice(env),
-        sms: SmsConfig { reply_budget: env.or("SMS_REPLY_BUDGET", Duration::from_secs(10), |text| seconds(text, 12)) },
+        sms: sms(env),
         twiml_templates_dir: env.optional("TWIML_TEMPLATES_DIR", values::directory),
         unknown_callers: env.or("UNKNOWN_CALLERS", UnknownCallers::Create, |text| {
             choice(text, &[("create", UnknownCallers::Create), ("refuse", UnknownCallers::Refuse)])
@@ -133,6 +133,14 @@ fn voice(env: &mut Env) -> VoiceConfig {
         summaries: env.or("CALL_SUMMARIES", true, boolean),
         tools: env.or("VOICE_TOOLS", Vec::new(), voice_tools),
         longest_voicemail: Duration::from_secs(voicemail_max_seconds),
+    }
+}
+
+fn sms(env: &mut Env) -> SmsConfig {
+    SmsConfig {
+        reply_budget: env.or("SMS_REPLY_BUDGET", Duration::from_secs(10), |text| seconds(text, 12)),
+        quiet_window: env.or("SMS_QUIET_WINDOW", Duration::ZERO, |text| values::seconds_or_zero(text, 30)),
+        status_callback: env.private("SMS_STATUS_CALLBACK", values::web_address),
     }
 }
 

@@ -250,12 +250,17 @@ impl VoiceTool {
     }
 }
 
-/// Time limits of a text message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How texts are answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SmsConfig {
     /// How long the webhook waits for a reply before it is sent later, at most 12 s: Twilio gives up after 15 s
     /// (`SMS_REPLY_BUDGET`).
     pub reply_budget: Duration,
+    /// How long a text waits for others of its sender that are answered with it, at most 30 s; zero answers each alone
+    /// (`SMS_QUIET_WINDOW`).
+    pub quiet_window: Duration,
+    /// Where Twilio reports the delivery of replies, in place of the gateway itself (`SMS_STATUS_CALLBACK`).
+    pub status_callback: Option<String>,
 }
 
 /// What becomes of people whose number belongs to no user.

@@ -98,7 +98,10 @@ fn nothing_set_gives_the_documented_defaults() {
         longest_voicemail: Duration::from_secs(120),
     };
     assert_eq!(config.voice, voice);
-    assert_eq!(config.sms, SmsConfig { reply_budget: Duration::from_secs(10) });
+    assert_eq!(
+        config.sms,
+        SmsConfig { reply_budget: Duration::from_secs(10), quiet_window: Duration::ZERO, status_callback: None }
+    );
     assert_eq!(config.unknown_callers, UnknownCallers::Create);
     assert!(config.auto_reply_default);
 }
@@ -231,6 +234,8 @@ fn every_bad_value_is_a_fault_that_names_its_variable() {
         ("ADMIN_API_KEY", &["too-short", "with a blank inside it"]),
         ("VOICE_REPLY_BUDGET", &["0", "10.1"]),
         ("SMS_REPLY_BUDGET", &["0", "12.5"]),
+        ("SMS_QUIET_WINDOW", &["-1", "31"]),
+        ("SMS_STATUS_CALLBACK", &["/reports", "example.com", "ftp://example.com/"]),
         ("VOICE_PATIENCE", &["1", "0", "301"]),
         ("VOICE_TRANSPORT", &["webhook"]),
         ("VOICE_MAX_MINUTES", &["0", "241", "1.5"]),

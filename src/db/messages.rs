@@ -82,6 +82,10 @@ pub struct Message {
     pub reply_sid: Option<String>,
     /// Twilio's error code of a reply that failed.
     pub error_code: Option<i64>,
+    /// The job that answers it, once there is something to answer.
+    pub job_id: Option<i64>,
+    /// The later text whose reply answers this one too.
+    pub answered_with: Option<i64>,
     /// When it came in.
     pub created_at: Micros,
     /// When sending by REST was first tried.

@@ -3,8 +3,9 @@
 
 use super::requests::IncomingText;
 use super::status::{before_twilio_gives_up, out_of_reach};
-use super::{Signed, Twiml};
+use super::{Signed, Twiml, link};
 use crate::app::App;
+use crate::clock::micros;
 use crate::conversation::party::Party;
 use crate::db::DbError;
 use crate::db::jobs::{DRAFT, REPLY};
@@ -35,13 +36,29 @@ pub async fn incoming(Signed(text): Signed<IncomingText>, app: Data<&Arc<App>>) 
     let deadline = Instant::now() + app.config.sms.reply_budget;
     let reply = before_twilio_gives_up(reply_to(&app, text, deadline)).await.map_err(out_of_reach)?;
     Ok(Twiml(match reply {
-        Some(reply) => twiml::message(&app.documents.message, &[reply]),
+        Some(Reply { text, job_id }) => {
+            let callback = job_id.map(|job_id| status_callback(&app, job_id)).unwrap_or_default();
+            twiml::message(&app.documents.message, &[text], &callback)
+        }
         None => app.documents.empty.render(&[]),
     }))
 }
 
+/// A reply that goes out with the answer to the webhook.
+struct Reply {
+    text: String,
+    /// The job that wrote it; none for a fixed sentence.
+    job_id: Option<i64>,
+}
+
+/// Where Twilio reports the progress of this job's reply.
+fn status_callback(app: &App, job_id: i64) -> String {
+    let named = app.config.sms.status_callback.clone();
+    named.unwrap_or_else(|| link(app, &format!("/twilio/sms/status/{job_id}")))
+}
+
 /// The reply that goes out with the answer to the webhook, if any.
-async fn reply_to(app: &Arc<App>, text: IncomingText, deadline: Instant) -> Result<Option<String>, DbError> {
+async fn reply_to(app: &Arc<App>, text: IncomingText, deadline: Instant) -> Result<Option<Reply>, DbError> {
     match accept(app, &text, deadline).await {
         // The user was deleted a moment ago: find out anew whose text it is.
         Err(DbError::NoParent) => {
@@ -52,7 +69,7 @@ async fn reply_to(app: &Arc<App>, text: IncomingText, deadline: Instant) -> Resu
     }
 }
 
-async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Result<Option<String>, DbError> {
+async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Result<Option<Reply>, DbError> {
     let (from, to) = (Address::parse(&text.from), Address::parse(&text.to));
     if from.number.is_some_and(|number| app.directory.is_own(number)) {
         // Answering ourselves would go on for ever.
@@ -81,7 +98,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         let refusal = app.phrases.of(&voices::languages()[0]).text_refused.clone();
         app.db.log_message(new, Some(refusal.clone())).await?;
         info!(message.sid = text.message_sid, "Refused the text of an unknown sender");
-        return Ok(Some(refusal));
+        return Ok(Some(Reply { text: refusal, job_id: None }));
     };
     if !party.person.is_active {
         app.db.log_message(new, None).await?;
@@ -89,15 +106,30 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         return Ok(None);
     }
     let now = new.at;
-    if !party.person.auto_reply {
-        // The worker decides and writes a draft.
-        app.db.accept_message(new, DRAFT, now).await?;
+    // Without automatic replies the worker decides and writes a draft.
+    let kind = if party.person.auto_reply { REPLY } else { DRAFT };
+    let window = app.config.sms.quiet_window;
+    if !window.is_zero() {
+        if !app.db.accept_in_quiet_window(new, kind, now + micros(window)).await? {
+            return stored_reply(app, &text.message_sid, Instant::now()).await;
+        }
         app.outbox.wake();
         return Ok(None);
     }
-    let Some(job) = app.db.accept_message(new, REPLY, now + LEASE).await? else {
+    if kind == DRAFT {
+        app.db.accept_message(new, DRAFT, None).await?;
+        app.outbox.wake();
+        return Ok(None);
+    }
+    let Some(job) = app.db.accept_message(new, REPLY, Some(now + LEASE)).await? else {
         return stored_reply(app, &text.message_sid, deadline).await;
     };
+    if job.attempts == 0 {
+        debug!(message.sid = text.message_sid, "A text waits until the ones before it are answered");
+        app.outbox.wake();
+        return Ok(None);
+    }
+    let job_id = job.id;
     let due = Due {
         job,
         person: party.person,
@@ -111,7 +143,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     let replier = app.outbox.replier().clone();
     app.outbox.spawn(async move { replier.answer(due, waiting).await });
     if let Ok(heard) = tokio::time::timeout_at(deadline, &mut hearing.answer).await {
-        return outcome(heard);
+        return outcome(heard, job_id);
     }
     if hearing.stop() {
         debug!(message.sid = text.message_sid, "A reply will be sent later");
@@ -119,27 +151,30 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     }
     // It is being stored as this webhook's answer right now. If that is not known in time, the redelivery finds it out.
     match tokio::time::timeout(STORING, &mut hearing.answer).await {
-        Ok(heard) => outcome(heard),
+        Ok(heard) => outcome(heard, job_id),
         Err(_) => Err(DbError::stopped()),
     }
 }
 
 /// What came of waiting for a reply: the reply; nothing, when it goes its own way; or nobody knows whether it was stored.
-fn outcome(heard: Result<Option<String>, RecvError>) -> Result<Option<String>, DbError> {
+fn outcome(heard: Result<Option<String>, RecvError>, job_id: i64) -> Result<Option<Reply>, DbError> {
     match heard {
-        Ok(Some(reply)) => Ok(Some(reply)),
+        Ok(Some(text)) => Ok(Some(Reply { text, job_id: Some(job_id) })),
         Ok(None) => Err(DbError::stopped()),
         Err(_) => Ok(None),
     }
 }
 
 /// What a text that was here before was answered; while that is still open, this webhook waits like the first one.
-async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result<Option<String>, DbError> {
+async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result<Option<Reply>, DbError> {
     loop {
         let Some(message) = app.db.message_by_sid(message_sid).await? else { return Ok(None) };
         match message.reply_status.as_deref() {
-            Some(reply_status::ANSWERED) => return Ok(message.reply_text),
+            Some(reply_status::ANSWERED) => {
+                return Ok(message.reply_text.map(|text| Reply { text, job_id: message.job_id }));
+            }
             Some(_) => return Ok(None),
+            None if message.answered_with.is_some() => return Ok(None),
             None if Instant::now() + LOOK_EVERY > deadline => return Ok(None),
             None => tokio::time::sleep(LOOK_EVERY).await,
         }

@@ -83,7 +83,7 @@ on_both_databases! {
         post(path, &[("MessageSid", "SM1"), ("From", CALLER), ("To", OURS), ("Body", "Hello")]).await;
         gate.open();
         let sent = app.twilio.wait_for_sent(1).await;
-        assert_eq!(sent[0].status_callback.as_deref(), Some("https://gateway.example.com/twilio/sms/status"));
+        assert_eq!(sent[0].status_callback.as_deref(), Some("https://gateway.example.com/twilio/sms/status/1#rc=2&rp=all"));
         reply_is(&app, "queued").await;
         for status in ["delivered", "sent", "delivered"] {
             let fields = [("MessageSid", sent[0].sid.as_str()), ("MessageStatus", status)];
