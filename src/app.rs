@@ -18,18 +18,20 @@ use crate::sms::SmsService;
 use crate::synthesis::Synthesiser;
 use crate::telemetry::Throttle;
 use crate::token::Sealer;
-use crate::twilio::rest::Rest;
-use crate::twilio::signature::Verifier;
+use crate::twilio::accounts::Accounts;
 use crate::twilio::twiml::{Documents, DocumentsError};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Anybody can cause a refusal, so the log tells of one in this time and counts the others.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
+
+/// Texts whose pictures are fetched and shown to the model at the same time: 20 MB each at the most.
+const PICTURES_AT_ONCE: usize = 8;
 
 /// The gateway without its network side.
 pub struct App {
@@ -45,16 +47,14 @@ pub struct App {
     pub conversation: ConversationService,
     /// Decides about texts.
     pub sms: SmsService,
-    /// Twilio's REST API; none without an account.
-    pub rest: Option<Rest>,
+    /// The Twilio accounts: who may call the webhooks, and whom we may ask.
+    pub accounts: Accounts,
     /// Work that must happen.
     pub outbox: Outbox,
     /// What Twilio is answered.
     pub documents: Documents,
     /// The fixed sentences.
     pub phrases: Arc<PhraseBook>,
-    /// Who may call the webhooks.
-    pub verifier: Verifier,
     /// Names in URLs that nobody can make up.
     pub tokens: Sealer,
     /// The spoken turns being answered.
@@ -100,12 +100,7 @@ impl App {
         let documents = Documents::load(config.twiml_templates_dir.as_deref())?;
         let phrases = Arc::new(PhraseBook::load(config.twiml_templates_dir.as_deref())?);
         let llm = Arc::new(Llm::new(&config.llm)?);
-        let rest = match &config.twilio.account_sid {
-            Some(sid) if !config.auth_token_generated => {
-                Some(Rest::new(&config.twilio.api_base_url, sid, &config.twilio.auth_tokens[0])?)
-            }
-            _ => None,
-        };
+        let accounts = Accounts::new(&config.twilio, !config.auth_token_generated)?;
         let db = match &config.database {
             DatabaseUrl::Sqlite(path) => {
                 let db = Db::open_sqlite(path).await?;
@@ -141,7 +136,8 @@ impl App {
             claims: Claims::new(db.clone(), clock.clone()),
             sms: sms.clone(),
             directory: directory.clone(),
-            rest: rest.clone(),
+            accounts: accounts.clone(),
+            vision: config.llm.vision.then(|| Arc::new(Semaphore::new(PICTURES_AT_ONCE))),
             wake: wake.clone(),
             pause: Pause::new(clock.clone()),
             status_callback: StatusCallback::of(&config),
@@ -152,12 +148,11 @@ impl App {
             directory: directory.clone(),
             phrases: phrases.clone(),
             llm: llm.clone(),
-            rest: rest.clone(),
+            accounts: accounts.clone(),
             own_numbers: config.twilio.phone_numbers.as_slice().into(),
         };
         let summariser = Summariser { db: db.clone(), directory: directory.clone(), llm, timeout, is_on: sums_up };
         let outbox = Outbox::new(db.clone(), clock.clone(), Workers { replier, voicemails, summariser }, wake);
-        let verifier = Verifier::new(config.twilio.auth_tokens.iter().map(ExposeSecret::expose_secret));
         let tokens = Sealer::new(&config.twilio.auth_tokens);
         let started = Instant::now();
         Ok(Arc::new(Self {
@@ -167,11 +162,10 @@ impl App {
             directory,
             conversation,
             sms,
-            rest,
+            accounts,
             outbox,
             documents,
             phrases,
-            verifier,
             tokens,
             turns,
             synthesiser,

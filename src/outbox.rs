@@ -3,6 +3,7 @@
 
 pub mod claim;
 pub mod pause;
+mod pictures;
 pub mod reply;
 pub mod summary;
 pub mod voicemail;

@@ -11,6 +11,7 @@ ALTER TABLE sms_logs ADD COLUMN encoding TEXT;
 ALTER TABLE sms_logs ADD COLUMN cost_estimate DOUBLE PRECISION;
 ALTER TABLE sms_logs ADD COLUMN confidence DOUBLE PRECISION;
 ALTER TABLE sms_logs ADD COLUMN reason TEXT;
+ALTER TABLE sms_logs ADD COLUMN messaging_service_sid TEXT;
 CREATE INDEX sms_logs_by_job ON sms_logs (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX sms_logs_by_answer ON sms_logs (answered_with) WHERE answered_with IS NOT NULL;
 

@@ -11,8 +11,10 @@ use super::text::{CallSid, IdempotencyKey, PhoneNumber, Purpose, Text};
 use super::users::no_user;
 use super::values::Id;
 use crate::app::App;
+use crate::config::AccountSid;
 use crate::conversation::party::Person;
 use crate::db::live_calls::NewPlacedCall;
+use crate::twilio::accounts::Account;
 use crate::twilio::rest::{CallUpdate, NewCall, Rest, RestError};
 use poem::http::StatusCode;
 use poem::web::Data;
@@ -106,7 +108,8 @@ impl CallsApi {
         if CallDetails::of(&app.db, &call_sid).await?.is_over() {
             return Err(is_over().into());
         }
-        match rest(&app)?.update_call(&call_sid, CallUpdate::Complete).await {
+        let account = app.db.call(&call_sid).await?.and_then(|call| AccountSid::parse(&call.account_sid?));
+        match rest(&app, app.accounts.claimed(account))?.update_call(&call_sid, CallUpdate::Complete).await {
             Ok(_) => info!(call.sid = call_sid, "Hung up as an administrator wished"),
             Err(RestError::Refused { code: Some(NOT_IN_PROGRESS), .. }) => return Err(is_over().into()),
             Err(RestError::Refused { status: 404, .. }) => {
@@ -134,11 +137,12 @@ async fn place(app: &App, order: &CallOrder) -> Result<Kept, Problem> {
         return Err(Problem::conflict(format!("The user {user_id} is inactive.")));
     }
     let to = number_to_call(app, &person, order.to.as_ref().map(Text::as_str))?;
-    let rest = rest(app)?;
     let public = app.config.public_url.as_ref().ok_or_else(|| missing("PUBLIC_BASE_URL"))?.base();
     let own = person.phone_number.as_deref().filter(|number| app.directory.is_own(number));
     let first = app.config.twilio.phone_numbers.first().map(String::as_str);
     let from = own.or(first).ok_or_else(|| missing("TWILIO_PHONE_NUMBERS"))?;
+    let account = app.accounts.of_number(from);
+    let rest = rest(app, account)?;
     let new = NewCall {
         to,
         from,
@@ -162,6 +166,7 @@ async fn place(app: &App, order: &CallOrder) -> Result<Kept, Problem> {
     };
     info!(call.sid = placed.sid, user.id = user_id, "Placed a call");
     let record = NewPlacedCall {
+        account_sid: account.sid,
         call_sid: placed.sid.clone(),
         user_id,
         from: from.to_owned(),
@@ -202,10 +207,10 @@ fn number_to_call<'a>(app: &App, person: &'a Person, to: Option<&str>) -> Result
     })
 }
 
-/// Twilio's REST API.
-fn rest(app: &App) -> Result<&Rest, Problem> {
+/// The REST API of an account.
+fn rest<'a>(app: &App, account: &'a Account) -> Result<&'a Rest, Problem> {
     let setting = if app.config.twilio.account_sid.is_none() { "TWILIO_ACCOUNT_SID" } else { "TWILIO_AUTH_TOKEN" };
-    app.rest.as_ref().ok_or_else(|| missing(setting))
+    account.rest.as_ref().ok_or_else(|| missing(setting))
 }
 
 /// 503 over a setting.

@@ -295,6 +295,9 @@ struct Media {
     /// Its media type.
     #[serde(default)]
     content_type: String,
+    /// Its length in bytes; left out while it was not fetched, as only pictures are that the model is shown.
+    #[oai(skip_serializing_if_is_none)]
+    size: Option<u64>,
 }
 
 impl From<messages::Message> for Sms {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::level_filters::LevelFilter;
 
+use super::accounts;
 use super::env::{Env, Read};
 use super::values::{self, boolean, choice, key, line, list, number, seconds};
 use super::{
@@ -86,6 +87,7 @@ fn llm(env: &mut Env) -> LlmConfig {
         model: env.or("OPENAI_MODEL", "gpt-3.5-turbo".to_owned(), line),
         max_tokens: env.or("OPENAI_MAX_TOKENS", 500, |text| number(text, 1..=1_000_000)),
         temperature: env.or("OPENAI_TEMPERATURE", 0.7, |text| number(text, 0.0..=2.0)),
+        vision: env.or("OPENAI_VISION", false, boolean),
         timeout: env.or("OPENAI_TIMEOUT", Duration::from_secs(20), |text| seconds(text, 600)),
         speech: SpeechConfig {
             tts_model: env.or("OPENAI_TTS_MODEL", "gpt-4o-mini-tts".to_owned(), line),
@@ -101,14 +103,23 @@ fn llm(env: &mut Env) -> LlmConfig {
 
 fn twilio(env: &mut Env) -> (TwilioConfig, bool) {
     let account_sid = env.private("TWILIO_ACCOUNT_SID", values::account_sid);
-    let auth_tokens = env.secret("TWILIO_AUTH_TOKEN", auth_tokens);
+    let auth_tokens = env.secret("TWILIO_AUTH_TOKEN", values::auth_tokens);
     let phone_numbers = env.private("TWILIO_PHONE_NUMBERS", |text| list(text, values::phone_number));
+    let mut phone_numbers = phone_numbers.unwrap_or_default();
+    let messaging_service_sid = env.private("TWILIO_MESSAGING_SERVICE_SID", values::messaging_service_sid);
+    let accounts = env.private("TWILIO_ACCOUNTS", accounts::read).unwrap_or_default();
+    if let Some(problem) = accounts::contradiction(account_sid, &phone_numbers, &accounts) {
+        env.fault("TWILIO_ACCOUNTS", problem);
+    }
+    phone_numbers.extend(accounts.iter().flat_map(|account| account.numbers.iter().cloned()));
     let api_base_url = env.private("TWILIO_API_BASE_URL", PublicUrl::parse_service);
     let generated = auth_tokens.is_none();
     let twilio = TwilioConfig {
         account_sid,
         auth_tokens: auth_tokens.unwrap_or_else(|| vec![random_key(env, "TWILIO_AUTH_TOKEN")]),
-        phone_numbers: phone_numbers.unwrap_or_default(),
+        phone_numbers,
+        messaging_service_sid,
+        accounts,
         api_base_url: api_base_url.unwrap_or_else(|| "https://api.twilio.com".to_owned()),
     };
     (twilio, generated)
@@ -151,11 +162,6 @@ fn voice_tools(text: &str) -> Read<Vec<VoiceTool>> {
     Ok(VoiceTool::ALL.into_iter().filter(|tool| given.contains(tool)).collect())
 }
 
-fn auth_tokens(text: &str) -> Read<Vec<SecretString>> {
-    let tokens = list(text, |token| key(token, 1))?;
-    if tokens.is_empty() { Err("must hold a token".into()) } else { Ok(tokens) }
-}
-
 /// 128 random bits in 32 hexadecimal digits, in place of a key that was not given: nothing is left open.
 fn random_key(env: &mut Env, variable: &str) -> SecretString {
     let mut bytes = [0; 16];
@@ -196,8 +202,12 @@ fn check_together(env: &mut Env, config: &Config) {
         _ => {}
     }
     // Twilio's tokens have 32 characters; a shorter one is a placeholder that strangers may guess and sign with.
-    if twilio.auth_tokens.iter().any(|token| token.expose_secret().len() < 32) {
+    let is_short = |token: &SecretString| token.expose_secret().len() < 32;
+    if twilio.auth_tokens.iter().any(is_short) {
         env.warn("TWILIO_AUTH_TOKEN is shorter than the 32 characters of Twilio's tokens.");
+    }
+    if twilio.accounts.iter().any(|account| account.auth_tokens.iter().any(is_short)) {
+        env.warn("TWILIO_ACCOUNTS holds an auth_token shorter than the 32 characters of Twilio's tokens.");
     }
     if config.trusted_proxies.iter().any(super::Network::is_everything) {
         env.warn("TRUSTED_PROXIES trusts every address: anybody may say under which address a webhook was called.");

@@ -3,6 +3,8 @@
 //! Every setting's meaning, unit, range and default for operators is in `.env.template`; a test keeps that file and this
 //! module equal. Nothing else in the crate reads the environment.
 
+mod account_sid;
+mod accounts;
 mod database_url;
 mod dotenv;
 mod env;
@@ -23,6 +25,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tracing::level_filters::LevelFilter;
 
+pub use account_sid::AccountSid;
+pub use accounts::AccountConfig;
 pub use database_url::DatabaseUrl;
 pub use env::{ConfigError, Fault, Warning};
 pub use network::Network;
@@ -107,6 +111,8 @@ pub struct LlmConfig {
     pub max_tokens: u32,
     /// 0 (always the likeliest word) to 2 (`OPENAI_TEMPERATURE`).
     pub temperature: f32,
+    /// Whether pictures that come with texts are shown to the model (`OPENAI_VISION`).
+    pub vision: bool,
     /// How long a whole answer may take; on calls the longest gap between its pieces (`OPENAI_TIMEOUT`).
     pub timeout: Duration,
     /// Spoken words, to and from text.
@@ -144,16 +150,20 @@ impl LlmConfig {
     }
 }
 
-/// The Twilio account whose webhooks are served.
+/// The Twilio accounts whose webhooks are served.
 #[derive(Debug, Clone)]
 pub struct TwilioConfig {
-    /// `AC…`; when set, webhooks of other accounts are refused (`TWILIO_ACCOUNT_SID`).
-    pub account_sid: Option<String>,
+    /// The main account; when set, webhooks of accounts that are not configured are refused (`TWILIO_ACCOUNT_SID`).
+    pub account_sid: Option<AccountSid>,
     /// The tokens a webhook may be signed with, never empty; the first one signs our own requests to Twilio
     /// (`TWILIO_AUTH_TOKEN`).
     pub auth_tokens: Vec<SecretString>,
-    /// Our own numbers in E.164 form (`TWILIO_PHONE_NUMBERS`).
+    /// Our own numbers in E.164 form (`TWILIO_PHONE_NUMBERS`), and after them those of the other accounts.
     pub phone_numbers: Vec<String>,
+    /// `MG…`: what the texts that we begin are sent through (`TWILIO_MESSAGING_SERVICE_SID`).
+    pub messaging_service_sid: Option<String>,
+    /// The accounts beside the main one (`TWILIO_ACCOUNTS`).
+    pub accounts: Vec<AccountConfig>,
     /// Twilio's REST interface, without a slash at the end (`TWILIO_API_BASE_URL`).
     pub api_base_url: String,
 }

@@ -176,7 +176,7 @@ fn values_are_taken() {
     assert_eq!(config.trusted_hosts, ["a.example", "[::1]"]);
     assert!(config.trusted_proxies[0].contains(IpAddr::from([10, 1, 2, 3])));
     assert_eq!(config.twilio.auth_tokens.len(), 2);
-    assert_eq!(config.twilio.account_sid.as_deref(), Some(SID));
+    assert_eq!(config.twilio.account_sid, AccountSid::parse(SID));
     assert_eq!(config.twilio.phone_numbers, ["+14155550123", "+442071838750"]);
     assert_eq!(config.twilio.api_base_url, "http://127.0.0.1:1");
     assert_eq!(config.public_url.as_ref().map(PublicUrl::path_prefix), Some("/gw"));
@@ -216,6 +216,7 @@ fn every_bad_value_is_a_fault_that_names_its_variable() {
         ("OPENAI_BASE_URL", &["api.openai.com", "https://u:p@x", "https://x?y", "https://x/v1/chat/completions/"]),
         ("OPENAI_MAX_TOKENS", &["0", "-1", "1.5"]),
         ("OPENAI_TEMPERATURE", &["-0.1", "2.1", "NaN", "warm"]),
+        ("OPENAI_VISION", &["y"]),
         ("OPENAI_TIMEOUT", &["0", "-1", "601", "NaN", "inf", "1e400", "1e-12", "20s"]),
         ("OPENAI_TTS_MODEL", &["a\nb"]),
         ("OPENAI_TTS_FORMAT", &["opus"]),
@@ -229,6 +230,8 @@ fn every_bad_value_is_a_fault_that_names_its_variable() {
         ("TWILIO_ACCOUNT_SID", &["AC1", "SK0123456789abcdef0123456789abcdef"]),
         ("TWILIO_AUTH_TOKEN", &[",", "a b"]),
         ("TWILIO_PHONE_NUMBERS", &["4155550123", "+0155550123", "+1415555012345678"]),
+        ("TWILIO_MESSAGING_SERVICE_SID", &["MG1", SID]),
+        ("TWILIO_ACCOUNTS", &["no/such/file", "{}", "[1]", "[{}]"]),
         ("TWILIO_API_BASE_URL", &["ftp://x"]),
         ("PUBLIC_BASE_URL", &["https://", "https://x#y"]),
         ("ADMIN_API_KEY", &["too-short", "with a blank inside it"]),
@@ -263,6 +266,44 @@ fn nobody_is_transferred_to_a_number_of_ours() {
     let ours = ("TWILIO_PHONE_NUMBERS", "+14155550123,+14155550124");
     assert!(fault(&[ours, ("TRANSFER_NUMBER", "+14155550124")]).starts_with("TRANSFER_NUMBER: must not be one of"));
     assert!(config(&[ours, ("TRANSFER_NUMBER", "+14155550125")]).voice.transfer_number.is_some());
+}
+
+#[test]
+fn accounts_beside_the_main_one_share_nothing_with_it_and_show_no_token() {
+    const OTHER: &str = "ACfedcba9876543210fedcba9876543210";
+    let entry = |sid: &str, more: &str| format!(r#"{{"account_sid":"{sid}","auth_token":"{TOKEN}"{more}}}"#);
+    let list = |entries: &[String]| format!("[{}]", entries.join(","));
+    let load = |accounts: &str| {
+        let main =
+            [("TWILIO_ACCOUNT_SID", SID), ("TWILIO_AUTH_TOKEN", TOKEN), ("TWILIO_PHONE_NUMBERS", "+14155550123")];
+        load(&[&main[..], &[("TWILIO_ACCOUNTS", accounts)]].concat())
+    };
+    let sound = list(&[entry(OTHER, r#","numbers":["+14155550124"]"#)]);
+    let (config, warnings) = load(&sound).unwrap();
+    assert_eq!((config.twilio.accounts[0].account_sid.to_string().as_str(), warnings.len()), (OTHER, 0));
+    assert_eq!(config.twilio.phone_numbers, ["+14155550123", "+14155550124"]);
+    assert!(!format!("{config:?}").contains(TOKEN));
+    let path = std::env::temp_dir().join(format!("switchboard-accounts-{}", uuid::Uuid::now_v7()));
+    std::fs::write(&path, &sound).unwrap();
+    assert_eq!(load(path.to_str().unwrap()).unwrap().0.twilio.accounts.len(), 1);
+    std::fs::remove_file(&path).unwrap();
+    for (faulty, told) in [
+        (list(&[entry(SID, "")]), "each account once"),
+        (list(&[entry(OTHER, ""), entry(OTHER, "")]), "each account once"),
+        (list(&[entry(OTHER, r#","numbers":["+14155550123"]"#)]), "a number that another one has"),
+        (list(&[entry(OTHER, r#","numbers":["4155550124"]"#)]), "numbers must be in E.164 form"),
+        (list(&[entry(OTHER, r#","messaging_service_sid":"MG1""#)]), "messaging_service_sid must be MG"),
+        (
+            list(&[entry(OTHER, ""), entry("AC2", "")]),
+            "account_sid must be AC and 32 hexadecimal digits, as Twilio's console shows it (entry 2)",
+        ),
+        (list(&[entry(OTHER, r#","token":1"#)]), "line 1, column"),
+        (entry(OTHER, ""), "must be a JSON list, or the path"),
+    ] {
+        let printed = load(&faulty).unwrap_err().to_string();
+        assert!(printed.starts_with("TWILIO_ACCOUNTS: ") && printed.contains(told), "{printed}");
+        assert!(!printed.contains(TOKEN), "{printed}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tracing::level_filters::LevelFilter;
 
+use super::AccountSid;
 use super::env::Read;
 
 /// A number within `range`.
@@ -150,13 +151,25 @@ pub(super) fn host_name(text: &str) -> Read<String> {
 }
 
 /// `AC` and 32 hexadecimal digits.
-pub(super) fn account_sid(text: &str) -> Read<String> {
-    let digits = text.strip_prefix("AC").unwrap_or_default();
+pub(super) fn account_sid(text: &str) -> Read<AccountSid> {
+    AccountSid::parse(text)
+        .ok_or_else(|| "must be AC and 32 hexadecimal digits, as Twilio's console shows it".to_owned())
+}
+
+/// `MG` and 32 hexadecimal digits.
+pub(super) fn messaging_service_sid(text: &str) -> Read<String> {
+    let digits = text.strip_prefix("MG").unwrap_or_default();
     if digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         Ok(text.to_owned())
     } else {
-        Err("must be AC and 32 hexadecimal digits, as Twilio's console shows it".into())
+        Err("must be MG and 32 hexadecimal digits, as Twilio's console shows it".into())
     }
+}
+
+/// One auth token, or several separated by commas.
+pub(super) fn auth_tokens(text: &str) -> Read<Vec<SecretString>> {
+    let tokens = list(text, |token| key(token, 1))?;
+    if tokens.is_empty() { Err("must hold a token".into()) } else { Ok(tokens) }
 }
 
 /// A key of at least `shortest` characters that fits into an HTTP header.

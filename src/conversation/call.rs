@@ -1,12 +1,17 @@
 //! A call as the conversation on it needs to know it.
 
 use super::party::{Party, Person};
+use crate::config::AccountSid;
 use crate::twilio::voices::{self, Language};
 use std::sync::Arc;
 
 /// Who is on the telephone, and what may be done for them.
 #[derive(Debug, Clone)]
 pub struct OnCall {
+    /// The Twilio account that the call is in.
+    pub account_sid: Option<AccountSid>,
+    /// The account's Messaging Service, or none.
+    pub messaging_service_sid: Option<Arc<str>>,
     /// Twilio's id.
     pub call_sid: String,
     /// Whose conversation it is, and with whom. The person speaks the call's language, which may have been switched.

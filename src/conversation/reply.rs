@@ -249,6 +249,8 @@ impl Doer {
             return "The caller cannot receive text messages.".to_owned();
         };
         let text = OutboundText {
+            account_sid: call.account_sid,
+            messaging_service_sid: call.messaging_service_sid.clone(),
             user_id: call.person().user_id,
             peer: call.party.peer.clone(),
             from: from.to_owned(),

@@ -3,6 +3,7 @@
 use super::news::{News, tell};
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
+use crate::config::AccountSid;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
@@ -24,6 +25,8 @@ pub struct Call {
     pub to_number: String,
     /// Twilio's call status, or `unknown-end` when its end was never reported.
     pub status: String,
+    /// The Twilio account, when it is known.
+    pub account_sid: Option<String>,
     /// Why we called, when we did.
     pub purpose: Option<String>,
     /// Who answered a call of ours, in Twilio's words.
@@ -45,7 +48,7 @@ pub struct Call {
 macro_rules! call {
     ($where:literal) => {
         concat!(
-            "SELECT id, user_id, call_sid, direction, from_number, to_number, status, purpose, answered_by, \
+            "SELECT id, user_id, call_sid, direction, from_number, to_number, status, account_sid, purpose, answered_by, \
              duration_seconds, started_at, ended_at, summary, requests, created_at FROM call_logs WHERE ",
             $where
         )
@@ -55,6 +58,8 @@ macro_rules! call {
 /// What one webhook says of a call.
 #[derive(Debug, Clone)]
 pub struct CallEvent {
+    /// The Twilio account.
+    pub account_sid: Option<AccountSid>,
     /// Twilio's id.
     pub call_sid: String,
     /// `inbound`, `outbound-api` or `outbound-dial`.
@@ -104,6 +109,7 @@ pub const UNKNOWN_END: &str = "unknown-end";
 /// A call's row as one event writes it.
 #[derive(Debug, Clone, Serialize)]
 struct CallRow {
+    account_sid: Option<AccountSid>,
     user_id: Option<i64>,
     call_sid: String,
     direction: String,
@@ -123,16 +129,17 @@ macro_rules! record {
     ($rows:literal) => {
         concat!(
             "INSERT INTO call_logs (user_id, call_sid, direction, from_number, to_number, status, status_rank, \
-             duration_seconds, started_at, ended_at, created_at) \
+             duration_seconds, started_at, ended_at, created_at, account_sid) \
              SELECT COALESCE(CAST(value ->> 'user_id' AS BIGINT), \
              (SELECT id FROM users WHERE phone_number = value ->> 'from_number'), \
              (SELECT id FROM users WHERE phone_number = value ->> 'to_number')), \
              value ->> 'call_sid', value ->> 'direction', value ->> 'from_number', value ->> 'to_number', value ->> 'status', \
              CAST(value ->> 'rank' AS BIGINT), CAST(value ->> 'duration' AS BIGINT), \
-             CAST(value ->> 'started_at' AS BIGINT), CAST(value ->> 'ended_at' AS BIGINT), CAST(value ->> 'at' AS BIGINT) \
-             FROM ", $rows, " WHERE TRUE \
+             CAST(value ->> 'started_at' AS BIGINT), CAST(value ->> 'ended_at' AS BIGINT), CAST(value ->> 'at' AS BIGINT), \
+             value ->> 'account_sid' FROM ", $rows, " WHERE TRUE \
              ON CONFLICT (call_sid) DO UPDATE SET \
              user_id = COALESCE(call_logs.user_id, excluded.user_id), \
+             account_sid = COALESCE(call_logs.account_sid, excluded.account_sid), \
              status = CASE WHEN excluded.status_rank > call_logs.status_rank THEN excluded.status ELSE call_logs.status END, \
              status_rank = CASE WHEN excluded.status_rank > call_logs.status_rank THEN excluded.status_rank \
              ELSE call_logs.status_rank END, \
@@ -169,6 +176,7 @@ impl Db {
         let is_over = event.is_over();
         let duration = event.duration_seconds.filter(|_| is_over);
         let row = CallRow {
+            account_sid: event.account_sid,
             user_id,
             call_sid: event.call_sid,
             direction: event.direction,

@@ -3,11 +3,14 @@
 use super::calls::rank;
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
+use crate::config::AccountSid;
 use sqlx::FromRow;
 
 /// A call that Twilio has just taken from us.
 #[derive(Debug, Clone)]
 pub struct NewPlacedCall {
+    /// The Twilio account that places it.
+    pub account_sid: Option<AccountSid>,
     /// Twilio's id.
     pub call_sid: String,
     /// The user who is called.
@@ -62,7 +65,7 @@ impl Db {
         unit!(self, [new], |c| {
             sqlx::query(
                 "INSERT INTO call_logs (user_id, call_sid, direction, from_number, to_number, status, status_rank, \
-                 started_at, purpose, created_at) VALUES ($1, $2, 'outbound-api', $3, $4, $5, $6, $7, $8, $7) \
+                 started_at, purpose, created_at, account_sid) VALUES ($1, $2, 'outbound-api', $3, $4, $5, $6, $7, $8, $7, $9) \
                  ON CONFLICT (call_sid) DO UPDATE SET user_id = excluded.user_id, purpose = excluded.purpose",
             )
             .bind(new.user_id)
@@ -73,6 +76,7 @@ impl Db {
             .bind(rank)
             .bind(new.at)
             .bind(&new.purpose)
+            .bind(new.account_sid.map(|sid| sid.to_string()))
             .execute(&mut *c)
             .await?;
             Ok(())

@@ -2,6 +2,7 @@
 
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
+use crate::config::AccountSid;
 use serde::Serialize;
 use sqlx::FromRow;
 
@@ -10,8 +11,8 @@ macro_rules! log_message {
     ($c:ident, $new:ident, $status:expr, $reply:expr) => {
         sqlx::query(
             "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
-             incoming_text, media, reply_text, reply_status, input_tokens, output_tokens, created_at) \
-             VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, $9, $10, 0, 0, $11) ON CONFLICT (message_sid) DO NOTHING",
+             incoming_text, media, reply_text, reply_status, input_tokens, output_tokens, created_at, account_sid) \
+             VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, $9, $10, 0, 0, $11, $12) ON CONFLICT (message_sid) DO NOTHING",
         )
         .bind($new.user_id)
         .bind(&$new.peer)
@@ -24,6 +25,7 @@ macro_rules! log_message {
         .bind(&$reply)
         .bind($status)
         .bind($new.at)
+        .bind($new.account_sid.map(|sid| sid.to_string()))
         .execute(&mut *$c)
         .await?
         .rows_affected()
@@ -68,9 +70,12 @@ pub struct Message {
     pub from_number: Option<String>,
     /// The receiver's address.
     pub to_number: Option<String>,
+    account_sid: Option<String>,
+    /// The Messaging Service that a text of ours goes through, or none.
+    pub messaging_service_sid: Option<String>,
     /// What was written.
     pub incoming_text: String,
-    /// JSON list of `{url, content_type}`.
+    /// JSON list of `{url, content_type}`, with the `size` in bytes of those that were fetched.
     pub media: Option<String>,
     /// `yes`, `no` or `unsure`; none until it is decided.
     pub decision: Option<String>,
@@ -92,9 +97,18 @@ pub struct Message {
     pub send_started_at: Option<Micros>,
 }
 
+impl Message {
+    /// The Twilio account, when it is known.
+    pub fn account(&self) -> Option<AccountSid> {
+        self.account_sid.as_deref().and_then(AccountSid::parse)
+    }
+}
+
 /// A text that just came in.
 #[derive(Debug, Clone, Serialize)]
 pub struct NewMessage {
+    /// The Twilio account it came to.
+    pub account_sid: Option<AccountSid>,
     /// Whose it is.
     pub user_id: Option<i64>,
     /// The other side.
@@ -198,6 +212,18 @@ impl Db {
     /// When the database fails.
     pub async fn message(&self, id: i64) -> Result<Option<Message>, DbError> {
         read!(self, fetch_optional, "SELECT * FROM sms_logs WHERE id = $1", id)
+    }
+
+    /// Writes down what is known now of the files that came with a text: the whole list.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_media(&self, text_id: i64, media: String) -> Result<(), DbError> {
+        unit!(self, [media], |c| {
+            let query = sqlx::query("UPDATE sms_logs SET media = $2 WHERE id = $1");
+            query.bind(text_id).bind(&media).execute(&mut *c).await?;
+            Ok(())
+        })
     }
 
     /// The text with this MessageSid.

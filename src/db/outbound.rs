@@ -3,6 +3,8 @@
 
 use super::{Db, DbError, unit};
 use crate::clock::Micros;
+use crate::config::AccountSid;
+use std::sync::Arc;
 
 /// The job that sends a text; its subject is the row in `sms_logs`.
 pub const SEND: &str = "send";
@@ -10,6 +12,10 @@ pub const SEND: &str = "send";
 /// A text to be sent.
 #[derive(Debug, Clone)]
 pub struct OutboundText {
+    /// The Twilio account that sends it; without one the account of our address.
+    pub account_sid: Option<AccountSid>,
+    /// The Messaging Service that it is sent through; without one it comes from our address.
+    pub messaging_service_sid: Option<Arc<str>>,
     /// In whose history it is.
     pub user_id: i64,
     /// The other side; see [`crate::conversation::party::Party::peer`].
@@ -42,8 +48,8 @@ macro_rules! queue_text {
         if is_new {
             let (id,): (i64,) = sqlx::query_as(
                 "INSERT INTO sms_logs (user_id, peer, channel, direction, from_number, to_number, incoming_text, reply_text, \
-                 reply_status, input_tokens, output_tokens, created_at, decided_at) \
-                 VALUES ($1, $2, 'sms', 'outbound', $3, $4, '', $5, 'pending', 0, 0, $6, $6) RETURNING id",
+                 reply_status, input_tokens, output_tokens, created_at, decided_at, account_sid, messaging_service_sid) \
+                 VALUES ($1, $2, 'sms', 'outbound', $3, $4, '', $5, 'pending', 0, 0, $6, $6, $7, $8) RETURNING id",
             )
             .bind($new.user_id)
             .bind(&$new.peer)
@@ -51,6 +57,8 @@ macro_rules! queue_text {
             .bind(&$new.to)
             .bind(&$new.text)
             .bind($new.at)
+            .bind($new.account_sid.map(|sid| sid.to_string()))
+            .bind($new.messaging_service_sid.as_deref())
             .fetch_one(&mut *$c)
             .await?;
             sqlx::query(

@@ -28,10 +28,10 @@ impl Db {
             sqlx::query(lock).bind(&lane).execute(&mut *c).await?;
             let written: Option<(i64, Option<String>)> = sqlx::query_as(concat!(
                 "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, \
-                 media, reply_status, input_tokens, output_tokens, created_at) \
+                 media, reply_status, input_tokens, output_tokens, created_at, account_sid) \
                  VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, CASE WHEN ",
                 opted_out!("$5", "$6"),
-                " THEN 'ignored' END, 0, 0, $9) ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status"
+                " THEN 'ignored' END, 0, 0, $9, $10) ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status"
             ))
             .bind(new.user_id)
             .bind(&new.peer)
@@ -42,6 +42,7 @@ impl Db {
             .bind(&new.text)
             .bind(&new.media)
             .bind(new.at)
+            .bind(new.account_sid.map(|sid| sid.to_string()))
             .fetch_optional(&mut *c)
             .await?;
             let text_id = match written {

@@ -12,6 +12,8 @@ pub struct RelayCall {
     pub last_turn: i64,
     /// The tag of the language that is spoken, when it is no longer the user's own.
     pub language: Option<String>,
+    /// The Twilio account, when it is known.
+    pub account_sid: Option<String>,
     /// Why we called, when we did.
     pub purpose: Option<String>,
     /// Sessions lost since the last one that answered a turn.
@@ -65,7 +67,7 @@ impl Db {
     /// When the database fails.
     pub async fn relay_call(&self, call_sid: &str) -> Result<Option<RelayCall>, DbError> {
         let text = "SELECT COALESCE((SELECT MAX(turn) FROM conversation_logs WHERE call_sid = $1), 0) AS last_turn, \
-                    language, purpose, relay_failures, started_at FROM call_logs WHERE call_sid = $1";
+                    language, account_sid, purpose, relay_failures, started_at FROM call_logs WHERE call_sid = $1";
         read!(self, fetch_optional, text, call_sid)
     }
 

@@ -58,11 +58,11 @@ macro_rules! lane_is_free {
 /// The texts that are new, of a JSON list of [`AcceptRow`]; those of senders who opted out are settled with it.
 const ACCEPT_TEXTS: &str = concat!(
     "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, media, \
-     reply_status, input_tokens, output_tokens, created_at) \
+     reply_status, input_tokens, output_tokens, created_at, account_sid) \
      SELECT value ->> 'user_id', value ->> 'peer', value ->> 'message_sid', value ->> 'channel', 'inbound', \
      value ->> 'from', value ->> 'to', value ->> 'text', value ->> 'media', CASE WHEN ",
     opted_out!("value ->> 'from'", "value ->> 'to'"),
-    " THEN 'ignored' END, 0, 0, value ->> 'at' FROM jsonb_each($1) WHERE TRUE \
+    " THEN 'ignored' END, 0, 0, value ->> 'at', value ->> 'account_sid' FROM jsonb_each($1) WHERE TRUE \
      ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
 );
 /// The reply jobs of new texts, of a JSON list of [`JobRow`]. A job whose lane is free is claimed if its webhook wants it.
@@ -80,10 +80,10 @@ const ACCEPT_JOBS: &str = concat!(
 const ACCEPT_POSTGRES: &str = concat!(
     "WITH text AS ( \
      INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, media, \
-     reply_status, input_tokens, output_tokens, created_at) \
+     reply_status, input_tokens, output_tokens, created_at, account_sid) \
      VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, CASE WHEN ",
     opted_out!("$5", "$6"),
-    " THEN 'ignored' END, 0, 0, $9) \
+    " THEN 'ignored' END, 0, 0, $9, $13) \
      ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status), \
      job AS (SELECT $11::bigint IS NOT NULL AND ",
     lane_is_free!("$12::text"),
@@ -243,6 +243,7 @@ impl Db {
                 .bind(kind)
                 .bind(lease_until)
                 .bind(&lane)
+                .bind(new.account_sid.map(|sid| sid.to_string()))
                 .fetch_optional(&mut *c)
                 .await?)
         })

@@ -24,12 +24,13 @@ pub struct ReplyReport {
 const BY_JOB: &str = "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
      UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
      WHERE job_id = $2 AND reply_sid IS NULL AND reply_status IS NOT NULL";
-/// The reply with this sid, or those on their way between these addresses.
+/// The reply with this sid, or those on their way between these addresses; a Messaging Service chooses ours.
 const BY_ADDRESSES: &str = "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
      UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
      WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $2 AND to_number = $3 AND direction = 'inbound' \
      UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
-     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $3 AND to_number = $2 AND direction = 'outbound'";
+     WHERE reply_status = 'sending' AND reply_sid IS NULL AND to_number = $2 AND direction = 'outbound' \
+     AND (from_number = $3 OR messaging_service_sid IS NOT NULL)";
 
 impl Db {
     /// Writes what Twilio reports of a reply. Reports may come twice and in any order: one that is behind what is known already

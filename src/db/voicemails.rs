@@ -4,6 +4,7 @@ use super::jobs::{Job, VOICEMAIL};
 use super::outbound::{OutboundText, queue_text};
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
+use crate::config::AccountSid;
 use sqlx::FromRow;
 
 /// A recording that Twilio has ready.
@@ -51,8 +52,16 @@ pub struct VoicemailCall {
     pub from_number: String,
     /// See [`super::calls::Call::to_number`].
     pub to_number: String,
+    account_sid: Option<String>,
     /// The tag of the language that was spoken, when it was no longer the user's own.
     pub language: Option<String>,
+}
+
+impl VoicemailCall {
+    /// The Twilio account, when it is known.
+    pub fn account(&self) -> Option<AccountSid> {
+        self.account_sid.as_deref().and_then(AccountSid::parse)
+    }
 }
 
 impl Db {
@@ -98,7 +107,7 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn voicemail_call(&self, call_sid: &str) -> Result<Option<VoicemailCall>, DbError> {
-        let text = "SELECT user_id, direction, from_number, to_number, language FROM call_logs \
+        let text = "SELECT user_id, direction, from_number, to_number, account_sid, language FROM call_logs \
                     WHERE call_sid = $1 AND user_id IS NOT NULL";
         read!(self, fetch_optional, text, call_sid)
     }

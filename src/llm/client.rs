@@ -48,7 +48,11 @@ impl<'a> Question<'a> {
 
     /// Whole answers offer no tools: their callers could not run them.
     pub(super) fn asked(&self, stream: bool) -> Asked {
-        Asked { form: self.form.is_some(), tools: stream && !self.prompt.tools.is_empty() }
+        Asked {
+            form: self.form.is_some(),
+            tools: stream && !self.prompt.tools.is_empty(),
+            images: self.prompt.messages.iter().any(|message| !message.images.is_empty()),
+        }
     }
 }
 
@@ -149,7 +153,7 @@ impl Live {
         };
         Request {
             model: &self.model,
-            messages: Messages { prompt: question.prompt, appended: [form, question.nudge] },
+            messages: Messages { prompt: question.prompt, appended: [form, question.nudge], images: dialect.images() },
             max_tokens,
             max_completion_tokens,
             temperature: dialect.temperature().then_some(self.temperature),

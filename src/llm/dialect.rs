@@ -10,6 +10,7 @@ const NO_STREAM_OPTIONS: u8 = 4;
 const NO_SCHEMA: u8 = 8;
 const NO_JSON: u8 = 16;
 const NO_TOOLS: u8 = 32;
+const NO_IMAGES: u8 = 64;
 
 /// How the form of an answer is asked for, besides in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +29,14 @@ pub(super) struct Learned(AtomicU8);
 
 impl Learned {
     pub(super) fn dialect(&self) -> Dialect {
-        Dialect { bits: self.0.load(Relaxed), changed: 0 }
+        Dialect { bits: self.0.load(Relaxed), changed: 0, once: 0 }
     }
 
     /// Keeps what a request that succeeded found out. Of two at the same time the later wins; the other's finding is
     /// found again.
     pub(super) fn keep(&self, dialect: Dialect) {
-        if dialect.changed != 0 {
-            self.0.store(dialect.bits, Relaxed);
+        if dialect.changed & !dialect.once != 0 {
+            self.0.store(dialect.bits & !dialect.once, Relaxed);
         }
     }
 }
@@ -46,6 +47,8 @@ pub(super) struct Dialect {
     bits: u8,
     /// What this request has changed already: nothing is changed twice.
     changed: u8,
+    /// What is left out of this request alone.
+    once: u8,
 }
 
 impl Dialect {
@@ -68,6 +71,10 @@ impl Dialect {
 
     pub(super) fn tools(self) -> bool {
         !self.has(NO_TOOLS)
+    }
+
+    pub(super) fn images(self) -> bool {
+        !self.has(NO_IMAGES)
     }
 
     pub(super) fn format(self) -> Format {
@@ -99,16 +106,38 @@ impl Dialect {
             500 => names(&["tools", "tool_choice", "tool call"]),
             _ => false,
         };
+        // It may be that the model sees no pictures, or only that something is wrong with these.
+        let shown = asked.images && self.images() && matches!(status, 400 | 404 | 413 | 415 | 422 | 500 | 501);
+        let about_images = shown && names(&["image", "multimodal", "mmproj", "vision"]);
+        let sees_none = about_images
+            && !names(&["unsupported image"])
+            && names(&[
+                "not support",
+                "only supported",
+                "support image",
+                "unknown variant",
+                "not a multimodal",
+                "mmproj",
+                "at most 0",
+                "missing data required",
+            ]);
         let change = match self.format() {
             Format::Schema if asked.form && about_form => NO_SCHEMA,
             Format::Object if asked.form && about_form => NO_JSON,
+            _ if about_images => NO_IMAGES,
             _ if invalid && self.stream_options() && names(&["stream_options"]) => NO_STREAM_OPTIONS,
             _ if asked.tools && self.tools() && about_tools => NO_TOOLS,
             _ if invalid && self.temperature() && names(&["temperature"]) => NO_TEMPERATURE,
             _ if invalid && names(&["max_tokens", "max_completion_tokens"]) => COMPLETION_TOKENS,
+            _ if shown && !matches!(status, 404 | 500 | 501) => NO_IMAGES,
             _ => return None,
         };
-        (self.changed & change == 0).then_some(Self { bits: self.bits ^ change, changed: self.changed | change })
+        let once = if change == NO_IMAGES && !sees_none { NO_IMAGES } else { 0 };
+        (self.changed & change == 0).then_some(Self {
+            bits: self.bits ^ change,
+            changed: self.changed | change,
+            once: self.once | once,
+        })
     }
 }
 
@@ -119,15 +148,18 @@ pub(super) struct Asked {
     pub form: bool,
     /// Tools may be called.
     pub tools: bool,
+    /// Pictures are shown.
+    pub images: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PLAIN: Asked = Asked { form: false, tools: false };
-    const FORM: Asked = Asked { form: true, tools: false };
-    const TOOLS: Asked = Asked { form: false, tools: true };
+    const PLAIN: Asked = Asked { form: false, tools: false, images: false };
+    const FORM: Asked = Asked { form: true, ..PLAIN };
+    const TOOLS: Asked = Asked { tools: true, ..PLAIN };
+    const IMAGES: Asked = Asked { images: true, ..FORM };
 
     fn refused(status: u16, body: &str) -> Failure {
         Failure::Status { status, retry_after: None, body: body.into() }
@@ -165,6 +197,30 @@ mod tests {
         assert!(!fresh.adapted(&refused(422, "extra fields: stream_options"), PLAIN).unwrap().stream_options());
         assert!(fresh.adapted(&refused(401, "temperature"), PLAIN).is_none());
         assert!(fresh.adapted(&Failure::Connection, FORM).is_none());
+    }
+
+    #[test]
+    fn pictures_are_left_out_for_good_only_when_the_model_sees_none() {
+        for (status, body, for_good) in [
+            (400, "Invalid content type. image_url is only supported by certain models.", true),
+            (404, "No endpoints found that support image input", true),
+            (400, "llama3 is not a multimodal model", true),
+            (500, "image input is not supported - hint: you may need to provide the mmproj", true),
+            (422, "messages[1]: unknown variant `image_url`, expected `text`", true),
+            (400, "You uploaded an unsupported image. Please make sure your image is valid.", false),
+            (413, "Request Entity Too Large", false),
+            (422, "Input should be a valid string", false),
+        ] {
+            let learned = Learned::default();
+            let without = learned.dialect().adapted(&refused(status, body), IMAGES).expect(body);
+            assert!(!without.images() && without.adapted(&refused(status, body), IMAGES).is_none());
+            assert!(learned.dialect().adapted(&refused(status, body), FORM).is_none(), "{body}");
+            learned.keep(without);
+            assert_eq!(learned.dialect().images(), !for_good, "{body}");
+        }
+        for (status, body) in [(500, "function crashed"), (429, "image"), (401, "image"), (404, "no such model")] {
+            assert!(Learned::default().dialect().adapted(&refused(status, body), IMAGES).is_none(), "{body}");
+        }
     }
 
     #[test]

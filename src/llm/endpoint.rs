@@ -133,6 +133,7 @@ mod tests {
             model: "m".into(),
             max_tokens: 1,
             temperature: 0.0,
+            vision: false,
             timeout: Duration::ZERO,
             speech: SpeechConfig { tts_model: "s".into(), tts_format: TtsFormat::Mp3, transcribe_model: None },
             max_retries: 0,

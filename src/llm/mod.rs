@@ -11,6 +11,7 @@ mod decide;
 mod dialect;
 mod endpoint;
 mod form;
+mod image;
 mod offline;
 mod prompt;
 mod retry;
@@ -29,6 +30,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use crate::config::LlmConfig;
 
 pub use endpoint::SetupError;
+pub use image::Image;
 pub use prompt::{Message, Prompt, Role, Tool, ToolCall};
 
 /// How long a call waits for the first piece of an answer, in all, before it is a [`LlmError::Timeout`].

@@ -1,5 +1,6 @@
 //! What the model is told, and the tools it may call.
 
+use super::image::Image;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Value, json};
 
@@ -30,6 +31,8 @@ pub struct Message {
     pub role: Role,
     /// What was said, unchanged. Empty where the model called tools without a word.
     pub content: String,
+    /// Pictures that go with it, for servers that take them.
+    pub images: Vec<Image>,
     /// The tools that the model called in this message.
     pub calls: Vec<ToolCall>,
     /// The id of the call that this is the result of; set in [`Role::Tool`] messages, and only there.
@@ -58,7 +61,7 @@ impl Message {
     }
 
     fn of(role: Role, text: impl Into<String>) -> Self {
-        Self { role, content: text.into(), calls: Vec::new(), call_id: None }
+        Self { role, content: text.into(), images: Vec::new(), calls: Vec::new(), call_id: None }
     }
 }
 

@@ -27,6 +27,7 @@ fn settings(base_url: String) -> LlmConfig {
         model: "configured".into(),
         max_tokens: 500,
         temperature: 0.7,
+        vision: false,
         timeout: Duration::from_millis(300),
         speech: SpeechConfig {
             tts_model: "speaking".into(),

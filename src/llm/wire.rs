@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{
     Finish, Prompt, Tool,
     calls::{CallPart, Calls},
+    image::Shown,
     retry::Failure,
 };
 
@@ -50,6 +51,8 @@ pub(super) struct Messages<'a> {
     pub prompt: &'a Prompt,
     /// Instructions of ours that follow the prompt's own.
     pub appended: [&'a str; 2],
+    /// Whether pictures go with it.
+    pub images: bool,
 }
 
 impl Serialize for Messages<'_> {
@@ -66,7 +69,10 @@ impl Serialize for Messages<'_> {
             seq.serialize_element(&SystemMessage { role: "system", content: Joined(system) })?;
         }
         for message in &self.prompt.messages {
-            seq.serialize_element(message)?;
+            match self.images && !message.images.is_empty() {
+                true => seq.serialize_element(&Shown(message))?,
+                false => seq.serialize_element(message)?,
+            }
         }
         seq.end()
     }

@@ -4,8 +4,9 @@
 
 use super::claim::{Claims, Setback};
 use super::pause::Pause;
+use super::pictures::visible;
 use crate::clock::{Clock, Micros, SECOND, to_utc};
-use crate::config::Config;
+use crate::config::{AccountSid, Config};
 use crate::conversation::party::{Directory, Person};
 use crate::conversation::service::AnswerError;
 use crate::db::conversations::Except;
@@ -14,11 +15,13 @@ use crate::db::messages::{Message, TextDecision, reply_status};
 use crate::db::replies::{Ended, Sent};
 use crate::db::{Db, DbError};
 use crate::sms::decision::{SmsService, Text};
+use crate::sms::media::Attached;
 use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
-use crate::twilio::rest::{Outgoing, Rest, RestError};
+use crate::twilio::accounts::Accounts;
+use crate::twilio::rest::{Outgoing, Rest, RestError, Sender};
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tracing::{info, warn};
 
 /// How much our clock may be ahead of Twilio's.
@@ -39,8 +42,10 @@ pub struct Replier {
     pub sms: SmsService,
     /// Whose texts they are.
     pub directory: Directory,
-    /// How replies are sent late; none without an account.
-    pub rest: Option<Rest>,
+    /// How replies are sent late.
+    pub accounts: Accounts,
+    /// Places for texts whose pictures are shown to the model, for they take memory; none when no pictures are shown.
+    pub vision: Option<Arc<Semaphore>>,
     /// Wakes the outbox: the next job of a lane is due.
     pub wake: Arc<Notify>,
     /// Whether sending is paused.
@@ -89,10 +94,14 @@ pub struct Due {
     pub from: String,
     /// Our address.
     pub to: String,
+    /// The Twilio account, when it is known.
+    pub account: Option<AccountSid>,
+    /// The Messaging Service that a text which answers none goes through, or none.
+    pub service: Option<String>,
     /// What was written.
     pub text: String,
-    /// How many files came with it.
-    pub media: usize,
+    /// The files that came with it, and with the texts that are answered with it.
+    pub media: Vec<Attached>,
 }
 
 impl Replier {
@@ -172,17 +181,26 @@ impl Replier {
             peer: message.peer.clone(),
             from: peer_address.clone().unwrap_or_default(),
             to: own_address.clone().unwrap_or_default(),
-            media: texts.iter().map(media_count).sum(),
+            account: message.account(),
+            service: message.messaging_service_sid.clone().filter(|_| message.direction == "outbound"),
+            media: texts.iter().map(|text| Attached::of(text.id, text.media.as_deref())).collect(),
             text: texts.into_iter().map(|text| text.incoming_text).collect::<Vec<_>>().join("\n"),
         }))
     }
 
     async fn decide(&self, due: &Due) -> Result<TextDecision, Setback> {
+        let has_pictures = visible(&due.media).next().is_some();
+        let place = match self.vision.as_ref().filter(|_| has_pictures) {
+            Some(places) => places.acquire().await.ok(),
+            None => None,
+        };
+        let images = if place.is_some() { self.pictures(due).await } else { Vec::new() };
         let text = Text {
             person: &due.person,
             peer: &due.peer,
             text: &due.text,
-            media: due.media,
+            media: &due.media,
+            images: &images,
             except: Except::Text(due.job.subject_id),
         };
         let decided = self.sms.decide(text).await.map_err(|error| match error {
@@ -210,7 +228,7 @@ impl Replier {
 
     /// Sends a reply whose last try ended without an answer: only if Twilio knows nothing of it.
     async fn send_again(&self, due: &Due, reply: &str, started: Micros) -> Result<(), Setback> {
-        let rest = self.rest()?;
+        let rest = self.rest(due)?;
         let since = started - CLOCKS_DIFFER;
         // Twilio's filter knows days only.
         let day = to_utc(since).date().to_string();
@@ -225,11 +243,11 @@ impl Replier {
     }
 
     async fn send(&self, due: &Due, reply: &str) -> Result<(), Setback> {
-        if self.db.is_opted_out(&due.from, &due.to).await? {
+        if self.db.is_opted_out(&due.from, &due.to, due.service.as_deref()).await? {
             self.db.settle_message(self.clock.now(), &due.job, None, reply_status::CANCELED, None).await?;
             return Ok(());
         }
-        let rest = self.rest()?;
+        let rest = self.rest(due)?;
         if !self.db.progress_message(self.clock.now(), &due.job, None, reply_status::SENDING).await? {
             return Ok(());
         }
@@ -262,27 +280,25 @@ impl Replier {
         })
     }
 
-    /// Twilio's REST API, unless sending is paused.
-    fn rest(&self) -> Result<&Rest, Setback> {
+    /// The REST API of a text's account, unless sending is paused.
+    fn rest(&self, due: &Due) -> Result<&Rest, Setback> {
         if let Some(until) = self.pause.until() {
             return Err(Setback::Paused(
                 "sending is paused: Twilio refuses the account's credentials".to_owned(),
                 until,
             ));
         }
+        let never = |reason: &str| Setback::Final(reason.to_owned(), None);
+        let account = self.accounts.of(due.account, &due.to);
+        let account = account.ok_or_else(|| never("the text's account is in the settings no longer"))?;
         let missing = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are needed to send a reply late";
-        self.rest.as_ref().ok_or_else(|| Setback::Final(missing.to_owned(), None))
+        account.rest.as_ref().ok_or_else(|| never(missing))
     }
 }
 
 fn outgoing<'a>(due: &'a Due, body: &'a str, status_callback: Option<&'a str>) -> Outgoing<'a> {
-    Outgoing { to: &due.from, from: &due.to, body, status_callback }
-}
-
-/// How many files came with a text.
-fn media_count(message: &Message) -> usize {
-    let list = message.media.as_deref().and_then(|list| serde_json::from_str::<Vec<serde_json::Value>>(list).ok());
-    list.map_or(0, |list| list.len())
+    let from = due.service.as_deref().map_or(Sender::Address(&due.to), Sender::Service);
+    Outgoing { to: &due.from, from, body, status_callback }
 }
 
 /// Whether Twilio's time (RFC 2822, whole seconds) is not before `since`.

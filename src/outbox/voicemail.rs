@@ -11,8 +11,9 @@ use crate::db::outbound::OutboundText;
 use crate::db::voicemails::{Voicemail, VoicemailCall};
 use crate::llm::Llm;
 use crate::sms::decision::shortened;
+use crate::twilio::accounts::Accounts;
 use crate::twilio::address::Address;
-use crate::twilio::rest::{Rest, RestError};
+use crate::twilio::rest::RestError;
 use crate::twilio::voices;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +39,8 @@ pub struct Voicemails {
     pub phrases: Arc<PhraseBook>,
     /// Who writes down what was said.
     pub llm: Arc<Llm>,
-    /// Where recordings are fetched; none without an account.
-    pub rest: Option<Rest>,
+    /// Where recordings are fetched, and notices come from.
+    pub accounts: Accounts,
     /// Our own numbers, the first of which a notice comes from when the called one is not ours to send from.
     pub own_numbers: Arc<[String]>,
 }
@@ -80,7 +81,8 @@ impl Voicemails {
         call: &VoicemailCall,
         person: &Person,
     ) -> Result<Option<String>, Setback> {
-        let Some(rest) = self.rest.as_ref().filter(|_| self.llm.can_transcribe()) else { return Ok(None) };
+        let account = self.accounts.claimed(call.account());
+        let Some(rest) = account.rest.as_ref().filter(|_| self.llm.can_transcribe()) else { return Ok(None) };
         let recording = rest.fetch_recording(&voicemail.recording_url).await.map_err(|error| match error {
             // Twilio reports a recording some moments before it gives it out.
             RestError::Refused { status: 404, .. } => Setback::Later(error.to_string(), None),
@@ -114,7 +116,12 @@ impl Voicemails {
         let first = self.own_numbers.first().map(String::as_str);
         let from = called.filter(|called| self.directory.is_own(called)).or(first).or(called)?;
         let words = self.phrases.of(person.language);
+        // Only a number of the call's own account is known to be in it.
+        let account_sid = call.account().filter(|_| Some(from) == called);
+        let account = self.accounts.of(account_sid, from);
         Some(OutboundText {
+            account_sid,
+            messaging_service_sid: account.and_then(|account| account.messaging_service_sid.clone()),
             user_id: person.user_id,
             peer: String::new(),
             from: from.to_owned(),

@@ -1,5 +1,6 @@
 //! The decision about a text: yes or no, and what to reply.
 
+use super::media::{Attached, described};
 use crate::clock::Clock;
 use crate::conversation::party::Person;
 use crate::conversation::service::AnswerError;
@@ -8,7 +9,7 @@ use crate::conversation::thread;
 use crate::db::Db;
 use crate::db::conversations::Except;
 use crate::db::messages::TextDecision;
-use crate::llm::{Llm, Prompt, Verdict};
+use crate::llm::{Image, Llm, Prompt, Verdict};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,10 @@ pub struct Text<'a> {
     pub peer: &'a str,
     /// What was written.
     pub text: &'a str,
-    /// How many pictures or other files came with it.
-    pub media: usize,
+    /// The files that came with it.
+    pub media: &'a [Attached],
+    /// Those of them that the model is shown.
+    pub images: &'a [Image],
     /// Its row, which is not part of what was said before.
     pub except: Except,
 }
@@ -63,7 +66,10 @@ impl SmsService {
         let started = Instant::now();
         let earlier = self.db.thread(text.person.user_id, text.peer, text.except).await?;
         let said = described(text.text, text.media);
-        let thread = thread::thread(earlier, &said, self.clock.now(), text.person.conversation_timeout);
+        let mut thread = thread::thread(earlier, &said, self.clock.now(), text.person.conversation_timeout);
+        if let Some(last) = thread.messages.last_mut() {
+            last.images = text.images.to_vec();
+        }
         let prompt = Prompt { system: self.instructions(text.person), messages: thread.messages, ..Prompt::default() };
         let decision = self.llm.decide(&prompt, self.timeout).await?;
         let decision = TextDecision {
@@ -86,16 +92,6 @@ impl SmsService {
              text, in {} unless the text is in another language.",
             self.role, person.language.name
         )
-    }
-}
-
-/// The text as the model is told it.
-fn described(text: &str, media: usize) -> String {
-    match (text.trim().is_empty(), media) {
-        (true, 0) => "(an empty message)".to_owned(),
-        (true, files) => format!("({files} pictures or files without words)"),
-        (false, 0) => text.to_owned(),
-        (false, files) => format!("{text}\n({files} pictures or files came with it)"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The wire to Twilio: signatures, forms, addresses, TwiML documents, voices, and the REST API. Knows nothing of the rest of
 //! the gateway.
 
+pub mod accounts;
 pub mod address;
 pub mod errors;
 pub mod form;

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::config::AccountSid;
 use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -15,6 +16,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest recording that is fetched, in bytes: ten minutes of MP3 are about 5 MB.
 const LARGEST_RECORDING: usize = 20_000_000;
+/// The largest file of a text that is fetched, in bytes: Twilio takes MMS up to this size.
+const LARGEST_MEDIA: usize = 5_000_000;
 
 /// A client for one account. Cheap to clone.
 #[derive(Clone)]
@@ -22,8 +25,17 @@ pub struct Rest {
     http: reqwest::Client,
     base_url: String,
     account_url: String,
-    account_sid: String,
+    account_sid: AccountSid,
     auth_token: SecretString,
+}
+
+/// What a message is sent from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sender<'a> {
+    /// An address of ours.
+    Address(&'a str),
+    /// A Messaging Service (`MG…`), which chooses one of its own.
+    Service(&'a str),
 }
 
 /// A message to be sent.
@@ -31,8 +43,8 @@ pub struct Rest {
 pub struct Outgoing<'a> {
     /// The receiver's address, with its channel's prefix.
     pub to: &'a str,
-    /// Our address.
-    pub from: &'a str,
+    /// Who sends it.
+    pub from: Sender<'a>,
     /// At most 1,600 characters.
     pub body: &'a str,
     /// Where Twilio reports its progress.
@@ -53,6 +65,9 @@ pub struct SentMessage {
     /// RFC 2822.
     #[serde(default)]
     pub date_created: Option<String>,
+    /// The Messaging Service that it was sent through, or none.
+    #[serde(default)]
+    messaging_service_sid: Option<String>,
 }
 
 /// A call to be placed.
@@ -141,19 +156,23 @@ struct List {
 }
 
 impl Rest {
-    /// A client for the account at `base_url` (Twilio's, or a stand-in's).
+    /// The connections that the clients of all accounts share.
     ///
     /// # Errors
     /// When the system offers no TLS.
-    pub fn new(base_url: &str, account_sid: &str, auth_token: &SecretString) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(Duration::from_secs(4)).build()?;
-        Ok(Self {
+    pub fn client() -> Result<reqwest::Client, reqwest::Error> {
+        reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(Duration::from_secs(4)).build()
+    }
+
+    /// A client for the account at `base_url` (Twilio's, or a stand-in's).
+    pub fn new(http: reqwest::Client, base_url: &str, account_sid: AccountSid, auth_token: &SecretString) -> Self {
+        Self {
             http,
             base_url: base_url.to_owned(),
             account_url: format!("{}/2010-04-01/Accounts/{account_sid}", base_url.trim_end_matches('/')),
-            account_sid: account_sid.to_owned(),
+            account_sid,
             auth_token: auth_token.clone(),
-        })
+        }
     }
 
     /// Sends a message.
@@ -161,24 +180,40 @@ impl Rest {
     /// # Errors
     /// See [`RestError`]; on [`RestError::Unknown`] ask [`Rest::find_sent`] before sending again.
     pub async fn send_message(&self, message: &Outgoing<'_>) -> Result<SentMessage, RestError> {
-        let mut form = vec![("To", message.to), ("From", message.from), ("Body", message.body)];
+        let from = match message.from {
+            Sender::Address(address) => ("From", address),
+            Sender::Service(sid) => ("MessagingServiceSid", sid),
+        };
+        let mut form = vec![("To", message.to), from, ("Body", message.body)];
         form.extend(message.status_callback.map(|url| ("StatusCallback", url)));
         self.post("Messages.json", &form).await
     }
 
-    /// The message that was sent with this text between these addresses at or after `since` (RFC 3339 date of the day), newest
-    /// first: how an unknown outcome is settled.
+    /// The message that was sent with this text from this sender at or after `since` (RFC 3339 date of the day), newest first:
+    /// how an unknown outcome is settled. Twilio's list cannot be filtered by Messaging Service, and which of its numbers a
+    /// service chose is not known.
     ///
     /// # Errors
     /// See [`RestError`].
     pub async fn find_sent(&self, message: &Outgoing<'_>, since: &str) -> Result<Vec<SentMessage>, RestError> {
-        let query = [("To", message.to), ("From", message.from), ("DateSent>", since), ("PageSize", "50")];
+        let mut query = vec![("To", message.to), ("DateSent>", since), ("PageSize", "50")];
+        let service = match message.from {
+            Sender::Address(address) => {
+                query.push(("From", address));
+                None
+            }
+            Sender::Service(sid) => Some(sid),
+        };
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let request = self.http.get(format!("{}/Messages.json?{query}", self.account_url));
         let response =
             self.authorised(request).send().await.map_err(|e| RestError::Unreachable(e.without_url().to_string()))?;
         let list: List = read(response).await?;
-        Ok(list.messages.into_iter().filter(|sent| sent.body.as_deref() == Some(message.body)).collect())
+        let is_it = |sent: &SentMessage| {
+            sent.body.as_deref() == Some(message.body)
+                && (service.is_none() || sent.messaging_service_sid.as_deref() == service)
+        };
+        Ok(list.messages.into_iter().filter(is_it).collect())
     }
 
     /// Places a call.
@@ -213,18 +248,31 @@ impl Rest {
     /// See [`RestError`]; [`RestError::Unusable`] when it is not Twilio's or more than 20 MB long.
     pub async fn fetch_recording(&self, url: &str) -> Result<Vec<u8>, RestError> {
         let url = recording_url(url, &self.base_url).ok_or(RestError::Unusable("this is no recording of Twilio's"))?;
-        let request = self.authorised(self.http.get(url)).timeout(RECORDING_TIMEOUT);
+        self.fetch(url, RECORDING_TIMEOUT, LARGEST_RECORDING).await
+    }
+
+    /// A file that came with a text, by the `MediaUrl` of its webhook. What holds for a recording holds here too.
+    ///
+    /// # Errors
+    /// See [`RestError`]; [`RestError::Unusable`] when it is not Twilio's or more than 5 MB long.
+    pub async fn fetch_media(&self, url: &str) -> Result<Vec<u8>, RestError> {
+        let url = twilios(url, &self.base_url).ok_or(RestError::Unusable("this is no file of Twilio's"))?;
+        self.fetch(url, TIMEOUT, LARGEST_MEDIA).await
+    }
+
+    async fn fetch(&self, url: Url, timeout: Duration, largest: usize) -> Result<Vec<u8>, RestError> {
+        let request = self.authorised(self.http.get(url)).timeout(timeout);
         let response = request.send().await.map_err(|error| RestError::Unreachable(error.without_url().to_string()))?;
         let mut response = sound(response).await?;
-        let mut recording = Vec::new();
+        let mut file = Vec::new();
         let lost = |error: reqwest::Error| RestError::Unreachable(error.without_url().to_string());
         while let Some(piece) = response.chunk().await.map_err(lost)? {
-            if recording.len() + piece.len() > LARGEST_RECORDING {
-                return Err(RestError::Unusable("the recording is too large"));
+            if file.len() + piece.len() > largest {
+                return Err(RestError::Unusable("the file is too large"));
             }
-            recording.extend_from_slice(&piece);
+            file.extend_from_slice(&piece);
         }
-        Ok(recording)
+        Ok(file)
     }
 
     /// Posts a form to a resource of the account.
@@ -245,7 +293,7 @@ impl Rest {
     }
 
     fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        request.basic_auth(&self.account_sid, Some(self.auth_token.expose_secret()))
+        request.basic_auth(self.account_sid, Some(self.auth_token.expose_secret()))
     }
 }
 
@@ -270,19 +318,23 @@ impl<'a> NewCall<'a> {
     }
 }
 
-/// Where the MP3 of a recording is, if Twilio has it: https on a host of twilio.com, or the REST API's own origin.
+/// Where the MP3 of a recording is, if Twilio has it.
 fn recording_url(url: &str, base_url: &str) -> Option<Url> {
-    let mut url = Url::parse(url).ok()?;
-    let host = url.host_str()?;
-    let is_twilios = url.scheme() == "https" && (host == "twilio.com" || host.ends_with(".twilio.com"));
-    let is_bases = || Url::parse(base_url).is_ok_and(|base| base.origin() == url.origin());
-    if !url.username().is_empty() || url.password().is_some() || !(is_twilios || is_bases()) {
-        return None;
-    }
+    let mut url = twilios(url, base_url)?;
     if !url.path().ends_with(".mp3") {
         url.set_path(&format!("{}.mp3", url.path()));
     }
     Some(url)
+}
+
+/// A URL of Twilio's: https on a host of twilio.com, or the REST API's own origin.
+fn twilios(url: &str, base_url: &str) -> Option<Url> {
+    let url = Url::parse(url).ok()?;
+    let host = url.host_str()?;
+    let is_twilios = url.scheme() == "https" && (host == "twilio.com" || host.ends_with(".twilio.com"));
+    let is_bases = || Url::parse(base_url).is_ok_and(|base| base.origin() == url.origin());
+    let is_bare = url.username().is_empty() && url.password().is_none();
+    (is_bare && (is_twilios || is_bases())).then_some(url)
 }
 
 /// A successful answer's document, or what the failure means.

@@ -8,11 +8,13 @@ use super::requests::{AnsweredBy, CallRequest};
 use super::status::out_of_reach;
 use super::{Signed, Twiml};
 use crate::app::App;
+use crate::config::AccountSid;
 use crate::conversation::speech::says;
 use crate::conversation::turns::Ending;
 use crate::db::DbError;
 use crate::db::news::News;
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
+use crate::twilio::accounts::Account;
 use crate::twilio::rest::{CallUpdate, RestError};
 use crate::twilio::twiml::say_and_go;
 use poem::http::{StatusCode, header};
@@ -33,7 +35,7 @@ const MESSAGE_PART: i64 = i64::MAX;
 pub async fn answered_by(Signed(report): Signed<AnsweredBy>, app: Data<&Arc<App>>) -> Result<StatusCode> {
     if let Some(who) = report.who {
         // In a task of its own: what was begun at Twilio is written down even when this webhook is dropped.
-        let settle = settle(app.clone(), report.call_sid, who).in_current_span();
+        let settle = settle(app.clone(), report.account, report.call_sid, who).in_current_span();
         match tokio::spawn(settle).await.unwrap_or_else(|_| Err(DbError::stopped().into())) {
             Ok(()) => {}
             Err(Unsettled::Db(cause)) => return Err(out_of_reach(cause)),
@@ -58,7 +60,12 @@ enum Unsettled {
 
 /// Writes down who answered, and does what is to be done with the call unless another report of the same did. What cannot be
 /// done is not written down either, so that a redelivery tries again.
-async fn settle(app: Arc<App>, call_sid: String, who: String) -> std::result::Result<(), Unsettled> {
+async fn settle(
+    app: Arc<App>,
+    account: Option<AccountSid>,
+    call_sid: String,
+    who: String,
+) -> std::result::Result<(), Unsettled> {
     let placed = app.db.placed_call(&call_sid).await?;
     let is_news = app.db.claim_answered_by(&call_sid, &who).await?;
     // A call that is not written down as placed cannot be claimed; to end it twice does no harm.
@@ -77,7 +84,7 @@ async fn settle(app: Arc<App>, call_sid: String, who: String) -> std::result::Re
         _ => None,
     };
     let Some(update) = update else { return Ok(()) };
-    if let Err(cause) = change(&app, &call_sid, update).await {
+    if let Err(cause) = change(app.accounts.claimed(account), &call_sid, update).await {
         let before = placed.and_then(|placed| placed.answered_by);
         app.db.release_answered_by(&call_sid, &who, before.as_deref()).await?;
         return Err(cause.into());
@@ -86,8 +93,8 @@ async fn settle(app: Arc<App>, call_sid: String, who: String) -> std::result::Re
 }
 
 /// Changes a call that may be over by now.
-async fn change(app: &App, call_sid: &str, update: CallUpdate<'_>) -> std::result::Result<(), RestError> {
-    let Some(rest) = &app.rest else { return Ok(()) };
+async fn change(account: &Account, call_sid: &str, update: CallUpdate<'_>) -> std::result::Result<(), RestError> {
+    let Some(rest) = &account.rest else { return Ok(()) };
     let mut pauses = AGAIN_AFTER.into_iter();
     loop {
         match (rest.update_call(call_sid, update).await, pauses.next()) {

@@ -22,7 +22,11 @@ pub(super) async fn on_call(app: &App, call: &CallRequest) -> Result<Option<OnCa
         }
         None => (app.directory.party(&Address::parse(person), &Address::parse(us), &call.call_sid).await?, None),
     };
+    let account = app.accounts.of(call.account, us);
+    let messaging_service_sid = account.and_then(|account| account.messaging_service_sid.clone());
     Ok(party.map(|party| OnCall {
+        account_sid: call.account,
+        messaging_service_sid,
         call_sid: call.call_sid.clone(),
         transfer_to: transfer_number(app, &party, person, us),
         party,

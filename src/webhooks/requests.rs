@@ -1,6 +1,7 @@
 //! The fields of each webhook (twilio.com/docs/voice/twiml, …/messaging/guides/webhook-request).
 
 use crate::clock::Micros;
+use crate::config::AccountSid;
 use crate::conversation::wishes::keys_in_words;
 use crate::db::calls::CallEvent;
 use crate::db::reply_reports::ReplyReport;
@@ -48,9 +49,16 @@ fn word(form: &Form<'_>, name: &str) -> Option<String> {
     is_sound.then(|| word.to_owned())
 }
 
+/// The account that a webhook names. That it is one of ours, and which, was checked with the signature.
+fn account(form: &Form<'_>) -> Option<AccountSid> {
+    form.get("AccountSid").and_then(AccountSid::parse)
+}
+
 /// What every webhook of a call says.
 #[derive(Debug, Clone)]
 pub struct CallRequest {
+    /// The account.
+    pub account: Option<AccountSid>,
     /// The call.
     pub call_sid: String,
     /// The caller.
@@ -80,6 +88,7 @@ impl CallRequest {
     /// What the log of calls is told.
     pub fn event(&self, at: Micros) -> CallEvent {
         CallEvent {
+            account_sid: self.account,
             call_sid: self.call_sid.clone(),
             direction: self.direction.clone(),
             from: self.from.clone(),
@@ -94,6 +103,7 @@ impl CallRequest {
 impl Webhook for CallRequest {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
         Ok(Self {
+            account: account(form),
             call_sid: sid(form, "CallSid")?,
             from: address(form, "From")?,
             to: address(form, "To")?,
@@ -107,6 +117,7 @@ impl From<&Setup> for CallRequest {
     /// The call of a ConversationRelay session.
     fn from(setup: &Setup) -> Self {
         Self {
+            account: AccountSid::parse(&setup.account_sid),
             call_sid: setup.call_sid.clone(),
             from: setup.from.clone(),
             to: setup.to.clone(),
@@ -267,6 +278,8 @@ impl Webhook for CallProgress {
 /// Who answered a call of ours, as far as Twilio can tell.
 #[derive(Debug)]
 pub struct AnsweredBy {
+    /// The account.
+    pub account: Option<AccountSid>,
     /// The call.
     pub call_sid: String,
     /// `human`, `machine_end_beep`, `fax` …; nothing when Twilio names nobody.
@@ -275,7 +288,7 @@ pub struct AnsweredBy {
 
 impl Webhook for AnsweredBy {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
-        Ok(Self { call_sid: sid(form, "CallSid")?, who: word(form, "AnsweredBy") })
+        Ok(Self { account: account(form), call_sid: sid(form, "CallSid")?, who: word(form, "AnsweredBy") })
     }
 }
 
@@ -325,6 +338,8 @@ impl Webhook for RecordingReport {
 /// An incoming text.
 #[derive(Debug)]
 pub struct IncomingText {
+    /// The account.
+    pub account: Option<AccountSid>,
     /// The text's id.
     pub message_sid: String,
     /// The sender.
@@ -337,8 +352,6 @@ pub struct IncomingText {
     pub opt_out_type: Option<String>,
     /// JSON list of `{url, content_type}`.
     pub media: Option<String>,
-    /// How many there are.
-    pub media_count: usize,
 }
 
 /// Twilio allows ten files a message.
@@ -357,12 +370,12 @@ impl Webhook for IncomingText {
             })
             .collect();
         Ok(Self {
+            account: account(form),
             message_sid,
             from: address(form, "From")?,
             to: address(form, "To")?,
             text: if body.is_empty() { form.text("ButtonText") } else { body },
             opt_out_type: word(form, "OptOutType"),
-            media_count: media.len(),
             media: (!media.is_empty()).then(|| json!(media).to_string()),
         })
     }

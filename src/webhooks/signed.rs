@@ -4,6 +4,7 @@ use super::origin::url_of;
 use super::requests::Webhook;
 use crate::app::App;
 use crate::body;
+use crate::config::AccountSid;
 use crate::twilio::form::Form;
 use crate::twilio::signature::Payload;
 use poem::http::{StatusCode, header};
@@ -41,8 +42,10 @@ impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
         let form = if is_bytes { Form::default() } else { Form::parse(&raw) };
         let payload = if is_bytes { Payload::Bytes(&raw) } else { Payload::Form(&form) };
 
+        let named = form.get("AccountSid").and_then(AccountSid::parse);
+        let account = app.accounts.claimed(named);
         let url = url_of(request, &app);
-        if form.pairs().len() > MOST_PAIRS || !app.verifier.accepts(Some(signature), &url, &payload) {
+        if form.pairs().len() > MOST_PAIRS || !account.verifier.accepts(Some(signature), &url, &payload) {
             if let Some(untold) = app.refusals.pass() {
                 // The URL is what operators get wrong, so it is told; it holds no secret.
                 warn!(webhook.url = url, untold, "Refused a webhook: its signature does not fit");
@@ -52,9 +55,7 @@ impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
         if !is_form {
             return Err(Error::from_string("A webhook must be a form.", StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
-        if let Some(ours) = &app.config.twilio.account_sid
-            && form.get("AccountSid") != Some(ours.as_str())
-        {
+        if !account.is(named) {
             warn!("Refused a webhook of another account");
             return Err(forbidden());
         }

@@ -13,6 +13,7 @@ use crate::db::messages::{NewMessage, reply_status};
 use crate::outbox::claim::LEASE;
 use crate::outbox::reply::Due;
 use crate::sms::keywords::{Keyword, is_yes, keyword};
+use crate::sms::media::Attached;
 use crate::sms::waiting::waiting;
 use crate::twilio::address::Address;
 use crate::twilio::twiml;
@@ -89,7 +90,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         }
         return Ok(None);
     }
-    if from.is_short_code() || (party.is_none() && app.db.is_opted_out(&text.from, &text.to).await?) {
+    if from.is_short_code() || (party.is_none() && app.db.is_opted_out(&text.from, &text.to, None).await?) {
         app.db.log_message(new, None).await?;
         info!(message.sid = text.message_sid, "Left a text unanswered: its sender is a machine or opted out");
         return Ok(None);
@@ -131,13 +132,15 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     }
     let job_id = job.id;
     let due = Due {
+        media: vec![Attached::of(job.subject_id, text.media.as_deref())],
         job,
+        account: text.account,
+        service: None,
         person: party.person,
         peer: party.peer,
         from: text.from.clone(),
         to: text.to.clone(),
         text: text.text.clone(),
-        media: text.media_count,
     };
     let (waiting, mut hearing) = waiting();
     let replier = app.outbox.replier().clone();
@@ -184,13 +187,16 @@ async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result
 /// YES counts as START only for those who opted out; for all others it is an answer.
 async fn keyword_of(app: &App, text: &IncomingText) -> Result<Option<Keyword>, DbError> {
     match keyword(&text.text, text.opt_out_type.as_deref()) {
-        None if is_yes(&text.text) && app.db.is_opted_out(&text.from, &text.to).await? => Ok(Some(Keyword::Start)),
+        None if is_yes(&text.text) && app.db.is_opted_out(&text.from, &text.to, None).await? => {
+            Ok(Some(Keyword::Start))
+        }
         keyword => Ok(keyword),
     }
 }
 
 fn new_message(app: &App, text: &IncomingText, party: Option<&Party>, channel: &'static str) -> NewMessage {
     NewMessage {
+        account_sid: text.account,
         user_id: party.map(|party| party.person.user_id),
         peer: party.map_or_else(|| text.from.clone(), |party| party.peer.clone()),
         message_sid: text.message_sid.clone(),

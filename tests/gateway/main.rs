@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets nothing where something must be fails as it should")]
 
+mod accounts;
 mod api_support;
 mod bad_input;
 mod bad_parameters;
@@ -15,6 +16,7 @@ mod lanes;
 mod model_failures;
 mod outbound_calls;
 mod parts;
+mod pictures;
 mod preferences;
 mod process;
 mod properties;

@@ -456,6 +456,7 @@ on_both_databases! {
         };
         let (db, text) = (db.unwrap(), str::to_owned);
         let report = |status| CallEvent {
+            account_sid: None,
             call_sid: text(UNKNOWN),
             direction: text("outbound-api"),
             from: text(OURS),
@@ -468,7 +469,16 @@ on_both_databases! {
         assert_eq!(db.call(UNKNOWN).await.unwrap().unwrap().user_id, ann, "by the numbers alone");
         let (status, purpose) = (text("queued"), text(PURPOSE));
         let (from, to) = (text(OURS), text(CALLER));
-        let new = NewPlacedCall { call_sid: text(UNKNOWN), user_id: bob, from, to, status, purpose, at: 2_000_000 };
+        let new = NewPlacedCall {
+            account_sid: None,
+            call_sid: text(UNKNOWN),
+            user_id: bob,
+            from,
+            to,
+            status,
+            purpose,
+            at: 2_000_000,
+        };
         db.record_placed_call(new).await.unwrap();
         let call = db.call(UNKNOWN).await.unwrap().unwrap();
         assert_eq!((call.user_id, call.status.as_str(), call.purpose.as_deref()), (bob, "ringing", Some(PURPOSE)));

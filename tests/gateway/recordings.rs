@@ -4,6 +4,7 @@ use crate::support::app::{ACCOUNT, TOKEN};
 use crate::support::scripted_server::{Server, Step};
 use secrecy::SecretString;
 use std::sync::{Arc, Mutex};
+use switchboard::config::AccountSid;
 use switchboard::twilio::rest::{Rest, RestError};
 
 /// Each request's path, and whether it came with credentials.
@@ -25,7 +26,8 @@ fn answer(head: &str, body: &[u8]) -> Vec<u8> {
 }
 
 fn rest(server: &Server) -> Rest {
-    Rest::new(&format!("http://{}", server.address()), ACCOUNT, &SecretString::from(TOKEN)).unwrap()
+    let (http, account) = (Rest::client().unwrap(), AccountSid::parse(ACCOUNT).unwrap());
+    Rest::new(http, &format!("http://{}", server.address()), account, &SecretString::from(TOKEN))
 }
 
 fn url(server: &Server) -> String {

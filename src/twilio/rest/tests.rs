@@ -64,7 +64,8 @@ fn a_call_is_reported_and_machines_are_found_out_where_it_is_asked_for() {
 
 #[tokio::test]
 async fn what_is_no_sid_never_becomes_a_path() {
-    let rest = Rest::new("http://127.0.0.1:1", "AC1", &SecretString::from("secret")).unwrap();
+    let sid = AccountSid::parse("AC0123456789abcdef0123456789abcdef").unwrap();
+    let rest = Rest::new(Rest::client().unwrap(), "http://127.0.0.1:1", sid, &SecretString::from("secret"));
     let updated = rest.update_call("../Messages", CallUpdate::Complete).await;
     assert!(matches!(updated, Err(RestError::Unusable(_))), "{updated:?}");
 }

@@ -5,6 +5,7 @@ use super::PURPOSE;
 use super::answering::Answering;
 use super::line::{Line, Over};
 use crate::app::App;
+use crate::config::AccountSid;
 use crate::conversation::call::OnCall;
 use crate::conversation::phrases::Phrases;
 use crate::conversation::reply::Said;
@@ -118,9 +119,8 @@ async fn set_up(app: &App, line: &mut Line) -> Result<Setup, Over> {
     let Ok(FromTwilio::Setup(setup)) = relay_messages::parse(&frame) else { return Err(UNKNOWN) };
     let token = setup.custom_parameters.get("token").map(String::as_str).unwrap_or_default();
     let is_its_call = app.tokens.open(PURPOSE, token, app.clock.now()).is_some_and(|call| call == setup.call_sid);
-    let ours = app.config.twilio.account_sid.as_ref();
-    let is_our_account = ours.is_none_or(|ours| *ours == setup.account_sid);
-    if is_its_call && is_our_account { Ok(setup) } else { Err(UNKNOWN) }
+    let named = AccountSid::parse(&setup.account_sid);
+    if is_its_call && app.accounts.claimed(named).is(named) { Ok(setup) } else { Err(UNKNOWN) }
 }
 
 /// Who is on the telephone, and where the call stands; `None` when it is nobody's call.
@@ -130,6 +130,10 @@ async fn find_call(app: &App, setup: &Setup) -> Result<Option<(OnCall, RelayCall
     let now = app.clock.now();
     app.db.record_call(Some(call.person().user_id), request.event(now)).await?;
     let Some(known) = app.db.relay_call(&call.call_sid).await? else { return Ok(None) };
+    // The handshake may have been signed by any account of ours.
+    if known.account_sid.as_deref().is_some_and(|sid| AccountSid::parse(sid) != request.account) {
+        return Ok(None);
+    }
     let call = call.in_language(known.language.as_deref());
     Ok(Some((OnCall { purpose: known.purpose.clone(), ..call }, known)))
 }

@@ -187,10 +187,15 @@ impl TestApp {
 
     /// Posts a signed webhook.
     pub async fn webhook(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let mut all = vec![("AccountSid", ACCOUNT), ("ApiVersion", "2010-04-01")];
+        self.webhook_of(ACCOUNT, TOKEN, path, fields).await
+    }
+
+    /// Posts a webhook that names this account and is signed with this token.
+    pub async fn webhook_of(&self, account: &str, token: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let mut all = vec![("AccountSid", account), ("ApiVersion", "2010-04-01")];
         all.extend(fields);
         let url = format!("{}{path}", self.base);
-        let signature = sign(TOKEN, &url, &all);
+        let signature = sign(token, &url, &all);
         self.post_form(path, &encode_form(&all), Some(&signature)).await
     }
 

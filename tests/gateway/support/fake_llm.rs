@@ -34,6 +34,7 @@ pub(super) struct State {
     summary_requests: Vec<Value>,
     authorizations: Vec<Option<String>>,
     takes_tools: bool,
+    takes_images: bool,
     pub(super) audio: Audio,
 }
 
@@ -56,6 +57,7 @@ impl FakeLlm {
             summary_requests: Vec::new(),
             authorizations: Vec::new(),
             takes_tools: true,
+            takes_images: true,
             audio: Audio::default(),
         }));
         let shared = state.clone();
@@ -98,6 +100,11 @@ impl FakeLlm {
     /// Refuses every request with `tools` in it from now on, as servers do whose model cannot call any.
     pub fn refuses_tools(&self) {
         lock(&self.state).takes_tools = false;
+    }
+
+    /// Refuses every request with pictures in it from now on, as servers do whose model cannot see.
+    pub fn refuses_images(&self) {
+        lock(&self.state).takes_images = false;
     }
 
     /// Queues the summary of a call, given to the next request for one.
@@ -318,6 +325,9 @@ fn complete(state: &mut State, request: &Request) -> Vec<Step> {
     }
     if !state.takes_tools && body.get("tools").is_some() {
         return error(400, "this model does not support tools");
+    }
+    if !state.takes_images && body["messages"].to_string().contains(r#""image_url""#) {
+        return error(400, "image_url is not supported by this model");
     }
     let (own, reply) = match state.queue.pop_front() {
         Some(queued) => (queued.before, queued.reply),

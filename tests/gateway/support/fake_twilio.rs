@@ -28,7 +28,8 @@ pub struct FakeTwilio {
 
 #[derive(Default)]
 struct State {
-    credentials: String,
+    /// What the requests of each account must be authorised with.
+    credentials: HashMap<String, String>,
     mishaps: VecDeque<Mishap>,
     lookup_mishaps: VecDeque<Mishap>,
     posts: usize,
@@ -38,6 +39,7 @@ struct State {
     call_updates: Vec<CallUpdate>,
     /// What is given out below these paths, with its content type.
     files: HashMap<String, (String, Vec<u8>)>,
+    moved: HashMap<String, String>,
     fetches: usize,
 }
 
@@ -60,11 +62,18 @@ impl FakeTwilio {
 
     /// Starts with an account of the test's choice.
     pub async fn start_for(account: &str, token: &str) -> Self {
-        let credentials = format!("Basic {}", BASE64_STANDARD.encode(format!("{account}:{token}")));
-        let state = Arc::new(Mutex::new(State { credentials, ..State::default() }));
+        let state = Arc::new(Mutex::new(State::default()));
         let (shared, of) = (state.clone(), account.to_owned());
         let server = Server::start(move |request| routes::answer(&mut lock(&shared), &of, request)).await;
-        Self { server, account: account.to_owned(), state, silence: Gate::closed() }
+        let fake = Self { server, account: account.to_owned(), state, silence: Gate::closed() };
+        fake.has_account(account, token);
+        fake
+    }
+
+    /// Knows another account, too.
+    pub fn has_account(&self, account: &str, token: &str) {
+        let credentials = format!("Basic {}", BASE64_STANDARD.encode(format!("{account}:{token}")));
+        lock(&self.state).credentials.insert(account.to_owned(), credentials);
     }
 
     /// What belongs into `TWILIO_API_BASE_URL`.
@@ -139,6 +148,11 @@ impl FakeTwilio {
     /// Gives out these bytes at a path, to whoever has the account's credentials.
     pub fn gives_out(&self, path: &str, content_type: &str, bytes: &[u8]) {
         lock(&self.state).files.insert(path.to_owned(), (content_type.to_owned(), bytes.to_owned()));
+    }
+
+    /// Sends who asks for this path to another URL, as Twilio does to where it stores media.
+    pub fn moves(&self, path: &str, url: &str) {
+        lock(&self.state).moved.insert(path.to_owned(), url.to_owned());
     }
 
     /// How many times a recording or another file was given out.

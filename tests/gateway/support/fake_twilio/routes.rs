@@ -18,10 +18,14 @@ impl Answer {
     }
 }
 
-pub fn answer(state: &mut State, account: &str, request: &Request) -> Vec<Step> {
+/// Answers in the name of the account in the request's path; `main` is the account of paths that name none.
+pub fn answer(state: &mut State, main: &str, request: &Request) -> Vec<Step> {
+    let named = request.path.strip_prefix("/2010-04-01/Accounts/").and_then(|path| path.split('/').next());
+    let account = named.unwrap_or(main);
     let write =
         |Answer(status, body): Answer, headers: &[(&str, &str)]| Step::Write(json_response(status, headers, &body));
-    if request.header("authorization") != Some(&state.credentials) {
+    let credentials = state.credentials.get(account).map(String::as_str);
+    if credentials.is_none() || request.header("authorization") != credentials {
         let challenge = [("WWW-Authenticate", "Basic realm=\"Twilio API\"")];
         return vec![write(Answer::error(401, 20003, "Authenticate"), &challenge)];
     }
@@ -32,6 +36,9 @@ pub fn answer(state: &mut State, account: &str, request: &Request) -> Vec<Step> 
         state.lookups += 1;
         state.lookup_mishaps.pop_front()
     };
+    if let Some(url) = state.moved.get(&request.path) {
+        return vec![Step::Write(response(307, &[("Location", url)], ""))];
+    }
     let file = state.files.get(&request.path).filter(|_| request.method == "GET" && mishap.is_none());
     if let Some((content_type, bytes)) = file {
         state.fetches += 1;

@@ -1,0 +1,128 @@
+//! Several Twilio accounts, each with its own token and numbers; and the Messaging Service of one.
+
+use crate::support::app::{ACCOUNT, CALLER, OURS, TOKEN, TestApp, on_both_databases};
+use crate::support::signing::sign;
+use crate::support::wait::until;
+use serde_json::json;
+
+const OTHER: &str = "AC00000000000000000000000000000002";
+const OTHER_TOKEN: &str = "abcdefabcdefabcdefabcdefabcdefab";
+const OTHERS: &str = "+15005550007";
+const SERVICE: &str = "MG0123456789abcdef0123456789abcdef";
+
+fn accounts() -> String {
+    json!([{ "account_sid": OTHER, "auth_token": OTHER_TOKEN, "numbers": [OTHERS] }]).to_string()
+}
+
+fn text<'f>(sid: &'f str, body: &'f str) -> [(&'f str, &'f str); 4] {
+    [("MessageSid", sid), ("From", CALLER), ("To", OTHERS), ("Body", body)]
+}
+
+/// Has the model send the caller a text on a call.
+async fn has_a_text_sent(app: &TestApp, text: &str) {
+    app.llm.calls_tool("send_text_to_caller", &json!({ "text": text }).to_string());
+    app.llm.says("It is on its way.");
+    app.dials(CALLER, OURS).await.says("Text me the address").await;
+}
+
+const TOOL: (&str, &str) = ("VOICE_TOOLS", "send_text_to_caller");
+const THROUGH_SERVICE: [(&str, &str); 3] =
+    [TOOL, ("TWILIO_MESSAGING_SERVICE_SID", SERVICE), ("SMS_REPLY_BUDGET", "0.05")];
+
+on_both_databases! {
+    async fn a_text_to_another_account_is_checked_with_its_token_and_its_late_reply_sent_with_its_credentials(database) {
+        let settings = [("TWILIO_ACCOUNTS", accounts()), ("SMS_REPLY_BUDGET", "0.05".to_owned())];
+        let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let app = TestApp::start_with(&database, &settings).await;
+        app.twilio.has_account(OTHER, OTHER_TOKEN);
+        app.twilio.accepts_but_drops_connection();
+        let gate = app.llm.decides("yes", "From the other one.").waits();
+        let answer = app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/sms", &text("SM1", "Hello")).await;
+        assert!(answer.messaging().is_empty());
+        gate.open();
+        let sent = app.twilio.wait_for_sent(1).await;
+        assert_eq!((sent[0].account.as_str(), sent[0].from.as_str(), sent[0].to.as_str()), (OTHER, OTHERS, CALLER));
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "sending").await;
+        app.later(60);
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "queued").await;
+        assert_eq!(app.twilio.post_count(), 1, "it is looked up in its account");
+        app.text("SM2", OTHERS, "Hello").await;
+        assert_eq!(app.llm.request_count(), 1, "a number of another account is ours, too");
+    }
+
+    async fn a_webhook_of_one_account_signed_with_the_token_of_another_is_refused(database) {
+        let app = TestApp::start_with(&database, &[("TWILIO_ACCOUNTS", &accounts())]).await;
+        let unknown = "AC00000000000000000000000000000003";
+        for (account, token) in [(ACCOUNT, OTHER_TOKEN), (OTHER, TOKEN), (unknown, TOKEN), (unknown, OTHER_TOKEN), ("AC2", TOKEN)] {
+            let call = [("CallSid", "CA1"), ("From", CALLER), ("To", OTHERS)];
+            for (path, fields) in [("/twilio/sms", &text("SM1", "Hello")[..]), ("/twilio/voice", &call), ("/twilio/voice/status", &call)] {
+                let answer = app.webhook_of(account, token, path, fields).await;
+                assert_eq!((answer.status, answer.body.as_str()), (403, ""), "{account} {token} {path}");
+            }
+        }
+        assert_eq!((app.llm.request_count(), app.get("/users/").await), (0, json!([])));
+        app.llm.decides("yes", "Hi.");
+        assert_eq!(app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/sms", &text("SM1", "Hello")).await.messaging().messages(), ["Hi."]);
+    }
+
+    async fn a_call_of_another_account_is_changed_with_its_credentials(database) {
+        let app = TestApp::start_with(&database, &[("TWILIO_ACCOUNTS", &accounts())]).await;
+        app.twilio.has_account(OTHER, OTHER_TOKEN);
+        let call = [("CallSid", "CA1"), ("From", CALLER), ("To", OTHERS), ("CallStatus", "ringing")];
+        app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/voice", &call).await.voice();
+        assert_eq!(app.api("POST", "/calls/CA1/hangup", None).await.status, 200);
+        let fax = [("CallSid", "CA2"), ("AnsweredBy", "fax")];
+        assert_eq!(app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/voice/answered-by", &fax).await.status, 204);
+        let changed: Vec<_> = app.twilio.call_updates().into_iter().map(|update| (update.account, update.sid)).collect();
+        assert_eq!(changed, [(OTHER.to_owned(), "CA1".to_owned()), (OTHER.to_owned(), "CA2".to_owned())]);
+    }
+
+    async fn a_session_may_be_of_any_account_but_must_be_of_its_calls(database) {
+        let settings = [("VOICE_TRANSPORT", "relay"), ("TWILIO_ACCOUNTS", &accounts())];
+        let app = TestApp::start_with(&database, &settings).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let url = format!("{}/twilio/relay", app.base.replacen("http", "wss", 1));
+        assert_eq!(phone.handshake_status(Some(&sign(OTHER_TOKEN, &url, &[]))).await, 101);
+        assert_eq!(phone.handshake_status(Some(&sign("a token of nobody's", &url, &[]))).await, 403);
+        let call = [("CallSid", "CA0ther"), ("From", CALLER), ("To", OTHERS), ("CallStatus", "initiated")];
+        assert_eq!(app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/voice/status", &call).await.status, 204);
+        let mut phone = app.phone(CALLER, OURS).with_sid("CA0ther");
+        phone.dials().await;
+        let end = phone.relay().await.until_cut().await;
+        phone.relay_ended(end).await;
+        assert_eq!(app.llm.request_count(), 0);
+    }
+
+    async fn what_we_begin_goes_through_the_messaging_service_and_replies_from_the_number_written_to(database) {
+        let app = TestApp::start_with(&database, &THROUGH_SERVICE).await;
+        has_a_text_sent(&app, "Main Street 5").await;
+        let gate = app.llm.decides("yes", "You are welcome.").waits();
+        app.twilio.wait_for_sent(1).await;
+        app.text("SM1", CALLER, "Thanks").await;
+        gate.open();
+        let from: Vec<_> = app.twilio.wait_for_sent(2).await.into_iter().map(|sent| (sent.from, sent.body)).collect();
+        assert_eq!(from, [(SERVICE.to_owned(), "Main Street 5".to_owned()), (OURS.to_owned(), "You are welcome.".to_owned())]);
+    }
+
+    async fn a_send_through_the_service_whose_answer_was_lost_is_looked_up(database) {
+        let app = TestApp::start_with(&database, &THROUGH_SERVICE).await;
+        app.twilio.accepts_but_drops_connection();
+        has_a_text_sent(&app, "Main Street 5").await;
+        app.twilio.wait_for_sent(1).await;
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "sending").await;
+        app.later(60);
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "queued").await;
+        assert_eq!((app.twilio.post_count(), app.twilio.lookup_count()), (1, 1));
+    }
+
+    async fn nothing_goes_through_a_service_to_who_opted_out_of_it(database) {
+        let app = TestApp::start_with(&database, &THROUGH_SERVICE).await;
+        app.twilio.fails(400, 21610);
+        has_a_text_sent(&app, "Main Street 5").await;
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "failed").await;
+        has_a_text_sent(&app, "Once more").await;
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "canceled").await;
+        until(|| app.twilio.in_flight() == 0, || "requests in flight".to_owned()).await;
+        assert_eq!(app.twilio.post_count(), 1);
+    }
+}
