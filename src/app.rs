@@ -137,7 +137,8 @@ impl App {
             sms: sms.clone(),
             directory: directory.clone(),
             accounts: accounts.clone(),
-            vision: config.llm.vision.then(|| Arc::new(Semaphore::new(PICTURES_AT_ONCE))),
+            vision: (config.llm.vision && config.llm.is_configured())
+                .then(|| Arc::new(Semaphore::new(PICTURES_AT_ONCE))),
             wake: wake.clone(),
             pause: Pause::new(clock.clone()),
             status_callback: StatusCallback::of(&config),

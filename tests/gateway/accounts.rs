@@ -8,6 +8,7 @@ use serde_json::json;
 const OTHER: &str = "AC00000000000000000000000000000002";
 const OTHER_TOKEN: &str = "abcdefabcdefabcdefabcdefabcdefab";
 const OTHERS: &str = "+15005550007";
+const CALL: &str = "CA00000000000000000000000000000011";
 const SERVICE: &str = "MG0123456789abcdef0123456789abcdef";
 
 fn accounts() -> String {
@@ -68,13 +69,13 @@ on_both_databases! {
     async fn a_call_of_another_account_is_changed_with_its_credentials(database) {
         let app = TestApp::start_with(&database, &[("TWILIO_ACCOUNTS", &accounts())]).await;
         app.twilio.has_account(OTHER, OTHER_TOKEN);
-        let call = [("CallSid", "CA1"), ("From", CALLER), ("To", OTHERS), ("CallStatus", "ringing")];
+        let call = [("CallSid", CALL), ("From", CALLER), ("To", OTHERS), ("CallStatus", "ringing")];
         app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/voice", &call).await.voice();
-        assert_eq!(app.api("POST", "/calls/CA1/hangup", None).await.status, 200);
+        assert_eq!(app.api("POST", &format!("/calls/{CALL}/hangup"), None).await.status, 200);
         let fax = [("CallSid", "CA2"), ("AnsweredBy", "fax")];
         assert_eq!(app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/voice/answered-by", &fax).await.status, 204);
         let changed: Vec<_> = app.twilio.call_updates().into_iter().map(|update| (update.account, update.sid)).collect();
-        assert_eq!(changed, [(OTHER.to_owned(), "CA1".to_owned()), (OTHER.to_owned(), "CA2".to_owned())]);
+        assert_eq!(changed, [(OTHER.to_owned(), CALL.to_owned()), (OTHER.to_owned(), "CA2".to_owned())]);
     }
 
     async fn a_session_may_be_of_any_account_but_must_be_of_its_calls(database) {
