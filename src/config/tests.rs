@@ -52,6 +52,7 @@ fn the_template_holds_the_defaults() {
             "OPENAI_BASE_URL",
             "OPENAI_TRANSCRIBE_MODEL",
             "PUBLIC_BASE_URL",
+            "SMS_STATUS_CALLBACK",
             "SPEECH_MODEL",
             "SYSTEM_PROMPT",
             "TRANSFER_NUMBER",
