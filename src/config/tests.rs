@@ -29,7 +29,7 @@ fn template() -> HashMap<String, String> {
 }
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-const SID: &str = "AC0123456789abcdef0123456789ABCDEF";
+const SID: &str = "ACf123456789abcdef0123456789ABCDEF";
 
 #[test]
 fn the_template_names_every_variable_and_no_other() {
@@ -44,7 +44,8 @@ fn the_template_holds_the_defaults() {
     let (of_template, warnings) = Config::load(|name| template.get(name).cloned()).unwrap();
     assert_eq!(format!("{of_template:#?}"), format!("{:#?}", config(&[])));
     assert_eq!(warnings, []);
-    let lists = ["SPEECH_HINTS", "TRUSTED_HOSTS", "TRUSTED_PROXIES", "TWILIO_PHONE_NUMBERS", "VOICE_TOOLS"];
+    let lists =
+        ["SPEECH_HINTS", "TRUSTED_HOSTS", "TRUSTED_PROXIES", "TWILIO_ACCOUNTS", "TWILIO_PHONE_NUMBERS", "VOICE_TOOLS"];
     for (name, value) in template.iter().filter(|(_, value)| value.is_empty()) {
         let optional = name.ends_with("_FILE") || template.contains_key(&format!("{name}_FILE"));
         let optional = optional || lists.contains(&name.as_str());
@@ -52,10 +53,12 @@ fn the_template_holds_the_defaults() {
             "OPENAI_BASE_URL",
             "OPENAI_TRANSCRIBE_MODEL",
             "PUBLIC_BASE_URL",
+            "SMS_STATUS_CALLBACK",
             "SPEECH_MODEL",
             "SYSTEM_PROMPT",
             "TRANSFER_NUMBER",
             "TWILIO_ACCOUNT_SID",
+            "TWILIO_MESSAGING_SERVICE_SID",
             "TWIML_TEMPLATES_DIR",
         ];
         assert!(optional || without_default.contains(&name.as_str()), "{name}={value} hides its default");

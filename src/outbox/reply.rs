@@ -48,7 +48,7 @@ pub struct Replier {
     pub vision: Option<Arc<Semaphore>>,
     /// Wakes the outbox: the next job of a lane is due.
     pub wake: Arc<Notify>,
-    /// Whether sending is paused.
+    /// Whose sending is paused.
     pub pause: Pause,
     /// Where Twilio reports a reply's progress; `None` when no address is known that it could reach.
     pub status_callback: Option<StatusCallback>,
@@ -232,7 +232,7 @@ impl Replier {
         let since = started - CLOCKS_DIFFER;
         // Twilio's filter knows days only.
         let day = to_utc(since).date().to_string();
-        let found = self.answered(rest.find_sent(&outgoing(due, reply, None), &day).await)?;
+        let found = self.answered(rest, rest.find_sent(&outgoing(due, reply, None), &day).await)?;
         for sent in found {
             let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since));
             if is_ours && !self.db.is_reply_to_another(&sent.sid, due.job.subject_id).await? {
@@ -254,9 +254,9 @@ impl Replier {
         let callback = self.status_callback.as_ref().map(|callback| callback.url(&due.job));
         let answer = rest.send_message(&outgoing(due, reply, callback.as_deref())).await;
         if matches!(answer, Ok(_) | Err(RestError::Refused { .. } | RestError::NotTaken { .. })) {
-            self.pause.end();
+            self.pause.end(rest.account_sid());
         }
-        let sent = self.answered(answer)?;
+        let sent = self.answered(rest, answer)?;
         self.sent(due, sent.sid, &sent.status).await
     }
 
@@ -268,31 +268,32 @@ impl Replier {
         Ok(())
     }
 
-    /// What Twilio answered; a refusal of the credentials pauses all sending.
-    fn answered<T>(&self, answer: Result<T, RestError>) -> Result<T, Setback> {
+    /// What Twilio answered; a refusal of the credentials pauses all sending of their account.
+    fn answered<T>(&self, rest: &Rest, answer: Result<T, RestError>) -> Result<T, Setback> {
         answer.map_err(|error| match error {
             RestError::Credentials(_) => {
                 let reason = error.to_string();
-                let until = self.pause.begin(&reason);
+                let until = self.pause.begin(rest.account_sid(), &reason);
                 Setback::Paused(reason, until)
             }
             other => other.into(),
         })
     }
 
-    /// The REST API of a text's account, unless sending is paused.
+    /// The REST API of a text's account, unless its sending is paused.
     fn rest(&self, due: &Due) -> Result<&Rest, Setback> {
-        if let Some(until) = self.pause.until() {
-            return Err(Setback::Paused(
-                "sending is paused: Twilio refuses the account's credentials".to_owned(),
-                until,
-            ));
-        }
         let never = |reason: &str| Setback::Final(reason.to_owned(), None);
         let account = self.accounts.of(due.account, &due.to);
         let account = account.ok_or_else(|| never("the text's account is in the settings no longer"))?;
         let missing = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are needed to send a reply late";
-        account.rest.as_ref().ok_or_else(|| never(missing))
+        let rest = account.rest.as_ref().ok_or_else(|| never(missing))?;
+        match self.pause.until(rest.account_sid()) {
+            Some(until) => {
+                let reason = "sending is paused: Twilio refuses the account's credentials";
+                Err(Setback::Paused(reason.to_owned(), until))
+            }
+            None => Ok(rest),
+        }
     }
 }
 

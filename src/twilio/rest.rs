@@ -175,6 +175,11 @@ impl Rest {
         }
     }
 
+    /// The account.
+    pub fn account_sid(&self) -> AccountSid {
+        self.account_sid
+    }
+
     /// Sends a message.
     ///
     /// # Errors

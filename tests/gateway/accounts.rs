@@ -78,6 +78,21 @@ on_both_databases! {
         assert_eq!(changed, [(OTHER.to_owned(), CALL.to_owned()), (OTHER.to_owned(), "CA2".to_owned())]);
     }
 
+    async fn refused_credentials_of_one_account_do_not_hold_up_another(database) {
+        let settings = [("TWILIO_ACCOUNTS", accounts()), ("SMS_REPLY_BUDGET", "0.05".to_owned())];
+        let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let app = TestApp::start_with(&database, &settings).await;
+        let gates = [app.llm.decides("yes", "One.").waits(), app.llm.decides("yes", "Two.").waits()];
+        app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/sms", &text("SM1", "Hello")).await.messaging();
+        gates[0].open();
+        app.until("/health/", |health| health["sending"] == "paused").await;
+        app.text("SM2", CALLER, "Hello").await.messaging();
+        gates[1].open();
+        let sent = app.twilio.wait_for_sent(1).await;
+        assert_eq!((sent[0].account.as_str(), sent[0].body.as_str()), (ACCOUNT, "Two."));
+        assert_eq!(app.get("/health/").await["sending"], "paused", "the other account's still is");
+    }
+
     async fn a_session_may_be_of_any_account_but_must_be_of_its_calls(database) {
         let settings = [("VOICE_TRANSPORT", "relay"), ("TWILIO_ACCOUNTS", &accounts())];
         let app = TestApp::start_with(&database, &settings).await;
