@@ -183,7 +183,7 @@ impl Replier {
             to: own_address.clone().unwrap_or_default(),
             account: message.account(),
             service: message.messaging_service_sid.clone().filter(|_| message.direction == "outbound"),
-            media: texts.iter().map(|text| Attached::of(text.id, text.media.as_deref())).collect(),
+            media: texts.iter().filter_map(|text| Some(Attached::of(text.id, text.media.as_deref()?))).collect(),
             text: texts.into_iter().map(|text| text.incoming_text).collect::<Vec<_>>().join("\n"),
         }))
     }

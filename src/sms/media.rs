@@ -25,8 +25,8 @@ pub struct Attached {
 
 impl Attached {
     /// Reads the list that is in the text's row.
-    pub fn of(text_id: i64, list: Option<&str>) -> Self {
-        Self { text_id, files: list.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default() }
+    pub fn of(text_id: i64, list: &str) -> Self {
+        Self { text_id, files: serde_json::from_str(list).unwrap_or_default() }
     }
 }
 

@@ -132,7 +132,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     }
     let job_id = job.id;
     let due = Due {
-        media: vec![Attached::of(job.subject_id, text.media.as_deref())],
+        media: text.media.iter().map(|list| Attached::of(job.subject_id, list)).collect(),
         job,
         account: text.account,
         service: None,
