@@ -51,20 +51,17 @@ impl Kind {
 
     /// What `text` must be, when it is something else.
     pub(super) fn fault(&self, text: &str) -> Option<String> {
+        if !(self.accepts)(text) {
+            let values = (self.values)();
+            let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+            return Some(match values.as_slice() {
+                [] => self.must.to_owned(),
+                values => format!("must be one of {}", values.join(", ")),
+            });
+        }
         let (least, most) = self.length;
-        if !(least..=most).contains(&text.chars().count()) {
-            let range = if least == most { least.to_string() } else { format!("{least} to {most}") };
-            return Some(format!("must have {range} characters"));
-        }
-        if (self.accepts)(text) {
-            return None;
-        }
-        let values = (self.values)();
-        if values.is_empty() {
-            return Some(self.must.to_owned());
-        }
-        let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
-        Some(format!("must be one of {}", values.join(", ")))
+        let fits = (least..=most).contains(&text.chars().count());
+        (!fits).then(|| format!("must have {least} to {most} characters"))
     }
 
     fn schema(&self) -> MetaSchema {

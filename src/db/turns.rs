@@ -3,6 +3,7 @@
 //! the lease over takes the turn over under a higher attempt number; writes of an older attempt match no row.
 
 use super::conversations::Answer;
+use super::dialect::{postgres_now, sqlite_now};
 use super::news::{News, tell};
 use super::summaries::queue_summary;
 use super::{Db, DbError, read, unit};
@@ -27,7 +28,7 @@ pub struct NewTurn {
     pub user_id: i64,
     /// The other side; see [`crate::conversation::party::Party::peer`].
     pub peer: String,
-    /// What was said.
+    /// What was said; empty when we called and the assistant speaks first.
     pub input_text: String,
     /// When.
     pub at: Micros,
@@ -111,16 +112,6 @@ pub enum Heard {
     TooLate(String),
 }
 
-macro_rules! sqlite_now {
-    () => {
-        "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
-    };
-}
-macro_rules! postgres_now {
-    () => {
-        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-    };
-}
 macro_rules! claim {
     ($now:ident) => {
         concat!(

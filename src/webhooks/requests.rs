@@ -172,7 +172,7 @@ pub struct SpeechTurn {
 
 /// What the caller did when it was the caller's turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum CallerInput {
     /// Nothing.
     Silence,
     /// Asked to hear the last answer again, with the star key.
@@ -183,12 +183,12 @@ pub enum Heard {
 
 impl SpeechTurn {
     /// What the caller said, or which keys were pressed.
-    pub fn heard(&self) -> Heard {
+    pub fn input(&self) -> CallerInput {
         match (self.speech.trim(), self.digits.trim()) {
-            ("", "") => Heard::Silence,
-            ("", "*") => Heard::Again,
-            ("", digits) => Heard::Words(keys_in_words(digits)),
-            (speech, _) => Heard::Words(speech.to_owned()),
+            ("", "") => CallerInput::Silence,
+            ("", "*") => CallerInput::Again,
+            ("", digits) => CallerInput::Words(keys_in_words(digits)),
+            (speech, _) => CallerInput::Words(speech.to_owned()),
         }
     }
 
