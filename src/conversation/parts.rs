@@ -1,13 +1,11 @@
 //! How much of an answer is told at once. What is told before the answer is complete cannot be broken into, so it is short;
 //! but while it is spoken the next words have to be written.
 
-use super::speech::{says, speaking_time};
+use super::speech::{DOCUMENT_BYTES, escaped_len, says, speaking_time};
 use std::time::Duration;
 
 /// Speech for which most models write the next sentence, if so much is there.
 const ENOUGH: Duration = Duration::from_secs(4);
-/// What the speech of one document takes, escaped; Twilio allows 64 kB (error 11750), the rest is markup.
-const DOCUMENT_BYTES: usize = 56_000;
 
 /// The words for the next document.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,11 +29,6 @@ pub fn next_part(fresh: &[String], complete: bool) -> NextPart {
         count += 1;
     }
     NextPart { sentences: count, says: says(&fresh[..count]) }
-}
-
-/// `&` and the like grow to five bytes when they are escaped; each sentence may begin an element.
-fn escaped_len(text: &str) -> usize {
-    text.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { 5 } else { 1 }).sum::<usize>() + 100
 }
 
 #[cfg(test)]
