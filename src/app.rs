@@ -129,7 +129,7 @@ impl App {
             wake.clone(),
             timeout,
         );
-        let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up, wake.clone());
+        let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up);
         let speaks = config.voice.speech == SpeechSource::OpenAi && llm.can_speak();
         let synthesiser = speaks.then(|| Synthesiser::new(llm.clone()));
         let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout);

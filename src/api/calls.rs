@@ -12,8 +12,8 @@ use super::users::no_user;
 use super::values::Id;
 use crate::app::App;
 use crate::conversation::party::Person;
-use crate::db::live_calls::NewPlacedCall;
-use crate::twilio::rest::{CallUpdate, NewCall, Rest, RestError};
+use crate::db::calls::CallEvent;
+use crate::twilio::rest::{CallUpdate, NewCall, RestError, retried};
 use poem::http::StatusCode;
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -106,7 +106,8 @@ impl CallsApi {
         if CallDetails::of(&app.db, &call_sid).await?.is_over() {
             return Err(is_over().into());
         }
-        match rest(&app)?.update_call(&call_sid, CallUpdate::Complete).await {
+        let rest = app.rest.as_ref().ok_or_else(|| missing_settings(missing_credentials(&app)))?;
+        match rest.update_call(&call_sid, CallUpdate::Complete).await {
             Ok(_) => info!(call.sid = call_sid, "Hung up as an administrator wished"),
             Err(RestError::Refused { code: Some(NOT_IN_PROGRESS), .. }) => return Err(is_over().into()),
             Err(RestError::Refused { status: 404, .. }) => {
@@ -134,22 +135,28 @@ async fn place(app: &App, order: &CallOrder) -> Result<Kept, Problem> {
         return Err(Problem::conflict(format!("The user {user_id} is inactive.")));
     }
     let to = number_to_call(app, &person, order.to.as_ref().map(Text::as_str))?;
-    let rest = rest(app)?;
-    let public = app.config.public_url.as_ref().ok_or_else(|| missing("PUBLIC_BASE_URL"))?.base();
     let own = person.phone_number.as_deref().filter(|number| app.directory.is_own(number));
     let first = app.config.twilio.phone_numbers.first().map(String::as_str);
-    let from = own.or(first).ok_or_else(|| missing("TWILIO_PHONE_NUMBERS"))?;
+    let (Some(rest), Some(public), Some(from)) = (&app.rest, &app.config.public_url, own.or(first)) else {
+        let needed =
+            [("PUBLIC_BASE_URL", app.config.public_url.is_some()), ("TWILIO_PHONE_NUMBERS", own.or(first).is_some())];
+        let missing = needed.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name);
+        return Err(missing_settings(missing_credentials(app).into_iter().chain(missing).collect()));
+    };
+    let public = public.base();
+    let at = app.clock.now();
+    // Written down first: when Twilio's answer is lost, the call is known by its URL.
+    let id = app.db.order_call(user_id, order.purpose.as_str(), at).await?;
     let new = NewCall {
         to,
         from,
-        url: &format!("{public}/twilio/voice"),
-        status_callback: &format!("{public}/twilio/voice/status"),
+        url: &retried(&format!("{public}/twilio/voice/placed/{id}")),
+        status_callback: &retried(&format!("{public}/twilio/voice/status")),
         machine_detection: true,
-        async_amd_callback: Some(&format!("{public}/twilio/voice/answered-by")),
+        async_amd_callback: Some(&retried(&format!("{public}/twilio/voice/answered-by"))),
         time_limit_seconds: app.config.voice.longest_call.as_secs(),
         timeout_seconds: RINGS_SECONDS,
     };
-    let at = app.clock.now();
     let placed = match rest.place_call(&new).await {
         Ok(placed) => placed,
         Err(RestError::Unknown(cause)) => {
@@ -161,17 +168,17 @@ async fn place(app: &App, order: &CallOrder) -> Result<Kept, Problem> {
         Err(error) => return Err(nothing_done(&error)),
     };
     info!(call.sid = placed.sid, user.id = user_id, "Placed a call");
-    let record = NewPlacedCall {
+    let call = CallEvent {
         call_sid: placed.sid.clone(),
-        user_id,
+        direction: "outbound-api".to_owned(),
         from: from.to_owned(),
         to: to.to_owned(),
         status: placed.status,
-        purpose: order.purpose.as_str().to_owned(),
+        duration_seconds: None,
         at,
     };
     let written = async {
-        app.db.record_placed_call(record).await?;
+        app.db.record_placed_call(id, call).await?;
         CallDetails::of(&app.db, &placed.sid).await
     };
     Ok(match written.await {
@@ -202,18 +209,19 @@ fn number_to_call<'a>(app: &App, person: &'a Person, to: Option<&str>) -> Result
     })
 }
 
-/// Twilio's REST API.
-fn rest(app: &App) -> Result<&Rest, Problem> {
-    let setting = if app.config.twilio.account_sid.is_none() { "TWILIO_ACCOUNT_SID" } else { "TWILIO_AUTH_TOKEN" };
-    app.rest.as_ref().ok_or_else(|| missing(setting))
+/// What of the account is not configured, so that Twilio's REST API cannot be asked.
+fn missing_credentials(app: &App) -> Vec<&'static str> {
+    let needed = [
+        ("TWILIO_ACCOUNT_SID", app.config.twilio.account_sid.is_some()),
+        ("TWILIO_AUTH_TOKEN", !app.config.auth_token_generated),
+    ];
+    needed.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name).collect()
 }
 
-/// 503 over a setting.
-fn missing(setting: &str) -> Problem {
-    Problem::unavailable(
-        format!("The setting {setting} is missing, without which no call can be placed or changed."),
-        None,
-    )
+/// 503 over settings.
+fn missing_settings(names: Vec<&str>) -> Problem {
+    let detail = format!("Not configured, and needed to place or change calls: {}.", names.join(", "));
+    Problem::unavailable(detail, None)
 }
 
 /// How a failure is told after which nothing was done at Twilio.

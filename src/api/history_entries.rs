@@ -39,7 +39,7 @@ pub(super) struct Turn {
     call_sid: Nullable<String>,
     /// The turn's number in the call.
     turn: Nullable<i64>,
-    /// What was said.
+    /// What was said; empty where the gateway had called and the assistant spoke first.
     input_text: String,
     /// What was answered; null while there is no answer, and for good when the model failed.
     gpt_response: Nullable<String>,
@@ -145,8 +145,11 @@ struct Voicemail {
     recording_sid: String,
     /// How long it is, if Twilio told it.
     duration_seconds: Nullable<i64>,
-    /// Its words; null until they are written down, and for good when they cannot be or `OPENAI_TRANSCRIBE_MODEL` is not set.
+    /// Its words, once they are written down.
     transcript: Nullable<String>,
+    /// `pending` until the words are written down, then `done`; `unavailable` when they cannot be had: nothing is set that
+    /// writes them down (`OPENAI_TRANSCRIBE_MODEL`), or it kept failing.
+    transcript_status: String,
     /// When it was left.
     created_at: Timestamp,
 }
@@ -157,6 +160,7 @@ impl From<voicemails::Voicemail> for Voicemail {
             recording_sid: row.recording_sid,
             duration_seconds: row.duration_seconds.into(),
             transcript: row.transcript.into(),
+            transcript_status: row.transcript_status,
             created_at: Timestamp(row.created_at),
         }
     }
@@ -168,6 +172,7 @@ impl Example for Voicemail {
             recording_sid: "RE00000000000000000000000000000000".to_owned(),
             duration_seconds: Some(12).into(),
             transcript: Some("Please call me back about the invoice.".to_owned()).into(),
+            transcript_status: "done".to_owned(),
             created_at: Timestamp::EXAMPLE,
         }
     }

@@ -6,7 +6,7 @@ use super::reply::{After, Cost, Said};
 use super::sentences::Sentences;
 use super::speech::joined;
 use super::turns::Progress;
-use crate::clock::{Clock, Micros};
+use crate::clock::Clock;
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, RENEWAL, TurnClaim, TurnEnd};
 use crate::db::{Db, DbError};
@@ -41,8 +41,6 @@ pub(super) struct Expected {
     pub(super) words: String,
     /// The sentences of the answer that are there already.
     pub(super) said: Vec<String>,
-    /// When it was said.
-    pub(super) at: Micros,
 }
 
 /// What became of writing an answer.

@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod conversations;
+mod dialect;
 mod error;
 pub mod idempotency;
 pub mod jobs;
@@ -13,6 +14,7 @@ pub mod messages;
 pub mod news;
 pub mod opt_outs;
 pub mod outbound;
+pub mod placed_calls;
 pub mod preferences;
 mod reader;
 pub mod relay;

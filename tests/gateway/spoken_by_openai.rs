@@ -248,6 +248,35 @@ on_both_databases! {
         assert_eq!(app.llm.speech_requests().len(), 3);
     }
 
+    async fn a_document_that_is_delivered_again_is_the_same_though_its_sound_is_there_by_then(database) {
+        let person = [("TRANSFER_NUMBER", "+14155550177"), ("VOICE_REPLY_BUDGET", "0.1")];
+        let app = speaking(&database, &person).await;
+        let through_all = async |number: &str| {
+            let mut phone = app.dials(CALLER, OURS).await;
+            let mut heard = phone.hears().to_vec();
+            phone.presses("0").await;
+            heard.extend_from_slice(phone.hears());
+            phone.dial_ends("no-answer", 0).await;
+            heard.extend_from_slice(phone.hears());
+            phone.presses("1").await;
+            heard.extend_from_slice(phone.hears());
+            phone.leaves_message(number, &format!("{}/{number}", app.twilio.base_url()), 3).await;
+            heard.extend_from_slice(phone.hears());
+            (phone, heard)
+        };
+        let (first, read) = through_all("RE1").await;
+        assert!(read.len() >= 5 && !read.iter().any(|heard| heard.contains("/speech/")), "{read:?}");
+        speeches(&app, read.len()).await;
+        let (second, played) = through_all("RE2").await;
+        assert!(played.iter().all(|heard| heard.contains("/speech/")), "{played:?}");
+        app.clock.advance(16 * 60);
+        for phone in [first, second] {
+            for exchange in phone.trace() {
+                assert_eq!(phone.redeliver(exchange).await.body, exchange.answer.body, "{}", exchange.path());
+            }
+        }
+    }
+
     async fn an_answer_is_played_again_from_the_sound_that_is_there(database) {
         let app = speaking(&database, &[]).await;
         let mut phone = caller(&app).await;

@@ -1,0 +1,69 @@
+//! The fields of texts' webhooks.
+
+use super::{BadField, Webhook, address, sid, word};
+use crate::db::reply_reports::ReplyReport;
+use crate::twilio::form::Form;
+use serde_json::json;
+
+/// An incoming text.
+#[derive(Debug)]
+pub struct IncomingText {
+    /// The text's id.
+    pub message_sid: String,
+    /// The sender.
+    pub from: String,
+    /// Our number.
+    pub to: String,
+    /// What was written; the button's words when one was pressed.
+    pub text: String,
+    /// Twilio's reading of a keyword, with Advanced Opt-Out.
+    pub opt_out_type: Option<String>,
+    /// JSON list of `{url, content_type}`.
+    pub media: Option<String>,
+    /// How many there are.
+    pub media_count: usize,
+}
+
+/// Twilio allows ten files a message.
+const MOST_MEDIA: usize = 10;
+
+impl Webhook for IncomingText {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        let message_sid = sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?;
+        let body = form.text("Body");
+        let count = form.get("NumMedia").and_then(|count| count.parse::<usize>().ok()).unwrap_or(0).min(MOST_MEDIA);
+        let media: Vec<_> = (0..count)
+            .filter_map(|n| {
+                let url = Some(form.text(&format!("MediaUrl{n}"))).filter(|url| !url.is_empty())?;
+                let content_type = form.text(&format!("MediaContentType{n}"));
+                Some(json!({ "url": url, "content_type": content_type }))
+            })
+            .collect();
+        Ok(Self {
+            message_sid,
+            from: address(form, "From")?,
+            to: address(form, "To")?,
+            text: if body.is_empty() { form.text("ButtonText") } else { body },
+            opt_out_type: word(form, "OptOutType"),
+            media_count: media.len(),
+            media: (!media.is_empty()).then(|| json!(media).to_string()),
+        })
+    }
+}
+
+/// A report on a reply's progress.
+#[derive(Debug)]
+pub struct MessageProgress {
+    /// What is reported; nothing when Twilio names no status.
+    pub report: Option<ReplyReport>,
+}
+
+impl Webhook for MessageProgress {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        let reply_sid = sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?;
+        let (from, to) = (form.text("From"), form.text("To"));
+        let status = word(form, "MessageStatus").or_else(|| word(form, "SmsStatus"));
+        let error_code = form.get("ErrorCode").and_then(|code| code.parse::<u32>().ok()).map(i64::from);
+        Ok(Self { report: status.map(|status| ReplyReport { reply_sid, from, to, status, error_code }) })
+    }
+}
