@@ -275,6 +275,12 @@ pub(super) struct Sms {
     reply_status: Nullable<String>,
     /// Twilio's error code of a reply that failed.
     error_code: Nullable<i64>,
+    /// The segments the reply takes; null without a reply, and on other channels than SMS.
+    segments: Nullable<i64>,
+    /// Their encoding: `gsm7`, or `ucs2` when a character of the reply is not in the GSM alphabet.
+    encoding: Nullable<String>,
+    /// What they cost by `SMS_SEGMENT_PRICE`; null when it is not set.
+    cost_estimate: Nullable<f64>,
     /// When it came in.
     created_at: Timestamp,
 }
@@ -307,6 +313,9 @@ impl From<messages::Message> for Sms {
             reply_text: row.reply_text.into(),
             reply_status: row.reply_status.into(),
             error_code: row.error_code.into(),
+            segments: row.segments.into(),
+            encoding: row.encoding.into(),
+            cost_estimate: row.cost_estimate.into(),
             created_at: Timestamp(row.created_at),
         }
     }
@@ -328,6 +337,9 @@ impl Example for Sms {
             reply_text: Some("Yes, I can help you tomorrow.".to_owned()).into(),
             reply_status: Some("answered".to_owned()).into(),
             error_code: None.into(),
+            segments: Some(1).into(),
+            encoding: Some("gsm7".to_owned()).into(),
+            cost_estimate: Some(0.0083).into(),
             created_at: Timestamp::EXAMPLE,
         }
     }

@@ -82,6 +82,12 @@ pub struct Message {
     pub reply_sid: Option<String>,
     /// Twilio's error code of a reply that failed.
     pub error_code: Option<i64>,
+    /// The segments the reply takes; none on channels that know no segments.
+    pub segments: Option<i64>,
+    /// `gsm7` or `ucs2`, with the segments.
+    pub encoding: Option<String>,
+    /// What they cost by `SMS_SEGMENT_PRICE`.
+    pub cost_estimate: Option<f64>,
     /// When it came in.
     pub created_at: Micros,
     /// When sending by REST was first tried.
@@ -118,6 +124,12 @@ pub struct TextDecision {
     pub decision: &'static str,
     /// The reply.
     pub reply_text: String,
+    /// The segments it takes; none on channels that know no segments.
+    pub segments: Option<i64>,
+    /// `gsm7` or `ucs2`, with the segments.
+    pub encoding: Option<&'static str>,
+    /// What they cost by `SMS_SEGMENT_PRICE`.
+    pub cost_estimate: Option<f64>,
     /// Tokens of the prompt.
     pub input_tokens: i64,
     /// Tokens of the answer.
@@ -172,8 +184,8 @@ impl Db {
         unit!(self, [text, decision], |c| {
             Ok(sqlx::query_as(
                 "INSERT INTO sms_logs (user_id, peer, channel, direction, incoming_text, decision, reply_text, \
-                 input_tokens, output_tokens, created_at, decided_at) \
-                 VALUES ($1, '', 'api', 'inbound', $2, $3, $4, $5, $6, $7, $8) RETURNING *",
+                 input_tokens, output_tokens, created_at, decided_at, segments, encoding, cost_estimate) \
+                 VALUES ($1, '', 'api', 'inbound', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING *",
             )
             .bind(user_id)
             .bind(&text)
@@ -183,6 +195,9 @@ impl Db {
             .bind(decision.output_tokens)
             .bind(asked_at)
             .bind(now)
+            .bind(decision.segments)
+            .bind(decision.encoding)
+            .bind(decision.cost_estimate)
             .fetch_one(&mut *c)
             .await?)
         })

@@ -84,7 +84,16 @@ macro_rules! settled {
             ".reply_sid, sms_logs.reply_sid), \
              error_code = COALESCE(",
             $row,
-            ".error_code, sms_logs.error_code)"
+            ".error_code, sms_logs.error_code), \
+             segments = COALESCE(",
+            $row,
+            ".segments, sms_logs.segments), \
+             encoding = COALESCE(",
+            $row,
+            ".encoding, sms_logs.encoding), \
+             cost_estimate = COALESCE(",
+            $row,
+            ".cost_estimate, sms_logs.cost_estimate)"
         )
     };
 }
@@ -96,7 +105,8 @@ const SETTLE_TEXTS: &str = concat!(
     " FROM (SELECT value ->> 'text_id' AS text_id, value ->> 'job_id' AS job_id, value ->> 'attempts' AS attempts, \
      value ->> 'decision' AS decision, value ->> 'reply_text' AS reply_text, value ->> 'status' AS status, \
      value ->> 'input_tokens' AS input_tokens, value ->> 'output_tokens' AS output_tokens, \
-     value ->> 'decided_at' AS decided_at, value ->> 'reply_sid' AS reply_sid, value ->> 'error_code' AS error_code \
+     value ->> 'decided_at' AS decided_at, value ->> 'reply_sid' AS reply_sid, value ->> 'error_code' AS error_code, \
+     value ->> 'segments' AS segments, value ->> 'encoding' AS encoding, value ->> 'cost_estimate' AS cost_estimate \
      FROM jsonb_each($1)) AS new \
      WHERE sms_logs.id = new.text_id \
      AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = new.job_id AND jobs.attempts = new.attempts) RETURNING sms_logs.id"
@@ -105,7 +115,8 @@ const SETTLE_JOBS: &str = "DELETE FROM jobs WHERE id IN (SELECT value FROM jsonb
 /// The same for one text; the job goes first, so that of two who settle at once only one does.
 const SETTLE_POSTGRES: &str = concat!(
     "WITH new AS (SELECT $4::text AS decision, $5::text AS reply_text, $6::text AS status, $7::bigint AS input_tokens, \
-     $8::bigint AS output_tokens, $9::bigint AS decided_at, $10::text AS reply_sid, $11::bigint AS error_code), \
+     $8::bigint AS output_tokens, $9::bigint AS decided_at, $10::text AS reply_sid, $11::bigint AS error_code, \
+     $12::bigint AS segments, $13::text AS encoding, $14::double precision AS cost_estimate), \
      gone AS (DELETE FROM jobs WHERE id = $1 AND attempts = $2 RETURNING id) \
      UPDATE sms_logs SET ",
     settled!("new"),
@@ -144,6 +155,9 @@ struct SettleRow {
     decided_at: Option<Micros>,
     reply_sid: Option<String>,
     error_code: Option<i64>,
+    segments: Option<i64>,
+    encoding: Option<&'static str>,
+    cost_estimate: Option<f64>,
 }
 
 impl Db {
@@ -203,6 +217,9 @@ impl Db {
             text_id: job.subject_id,
             decided_at: decision.as_ref().map(|_| now),
             decision: decision.as_ref().map(|d| d.decision),
+            segments: decision.as_ref().and_then(|d| d.segments),
+            encoding: decision.as_ref().and_then(|d| d.encoding),
+            cost_estimate: decision.as_ref().and_then(|d| d.cost_estimate),
             reply_text: decision.map(|d| d.reply_text),
             status: status.to_owned(),
             input_tokens: tokens_in,
@@ -227,6 +244,9 @@ impl Db {
                 .bind(row.decided_at)
                 .bind(&row.reply_sid)
                 .bind(row.error_code)
+                .bind(row.segments)
+                .bind(row.encoding)
+                .bind(row.cost_estimate)
                 .fetch_optional(&mut *c)
                 .await?;
             Ok(settled.is_some())
@@ -249,7 +269,8 @@ impl Db {
         unit!(self, [job, decision], |c| {
             let query = sqlx::query(
                 "UPDATE sms_logs SET decision = COALESCE($2, decision), reply_text = COALESCE($3, reply_text), \
-                 input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
+                 segments = COALESCE($11, segments), encoding = COALESCE($12, encoding), \
+                 cost_estimate = COALESCE($13, cost_estimate), input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
                  decided_at = CASE WHEN $7 THEN $8 ELSE decided_at END, \
                  send_started_at = CASE WHEN $7 THEN send_started_at ELSE COALESCE(send_started_at, $8) END \
                  WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $9 AND attempts = $10)",
@@ -263,7 +284,10 @@ impl Db {
             .bind(decision.is_some())
             .bind(now)
             .bind(job.id)
-            .bind(job.attempts);
+            .bind(job.attempts)
+            .bind(decision.as_ref().and_then(|d| d.segments))
+            .bind(decision.as_ref().and_then(|d| d.encoding))
+            .bind(decision.as_ref().and_then(|d| d.cost_estimate));
             Ok(query.execute(&mut *c).await?.rows_affected() > 0)
         })
     }

@@ -14,6 +14,7 @@ use crate::db::{Db, DbError};
 use crate::sms::decision::{SmsService, Text};
 use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
+use crate::twilio::address::Address;
 use crate::twilio::rest::{Outgoing, Rest};
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -135,6 +136,7 @@ impl Replier {
         let text = Text {
             person: &due.person,
             peer: &due.peer,
+            channel: Address::parse(&due.from).channel,
             text: &due.text,
             media: due.media,
             except: Except::Text(due.job.subject_id),
