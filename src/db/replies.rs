@@ -19,22 +19,48 @@ pub struct Sent {
     pub error_code: Option<i64>,
 }
 
-/// Whether the sender of a text with these addresses told us to stop.
-macro_rules! opted_out {
-    ($from:literal, $to:literal) => {
-        concat!("EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = ", $from, " AND own_number = ", $to, ")")
+/// Why a new text is not to be answered, if there is a reason: its sender told us to stop, or its peer got as many replies
+/// as it may in ten minutes, which only machines that answer each other do.
+macro_rules! unanswerable {
+    ($user:literal, $peer:literal, $from:literal, $to:literal, $service:literal, $at:literal, $limit:literal) => {
+        concat!(
+            "CASE WHEN EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = ",
+            $from,
+            " AND own_number IN (",
+            $to,
+            ", ",
+            $service,
+            ")) THEN 'opted out' WHEN (SELECT created_at FROM sms_logs WHERE user_id = ",
+            $user,
+            " AND peer = ",
+            $peer,
+            " AND message_sid IS NOT NULL AND (reply_status IS NULL OR reply_status <> 'ignored') \
+             ORDER BY id DESC LIMIT 1 OFFSET ",
+            $limit,
+            " - 1) > ",
+            $at,
+            " - 600000000 THEN 'too many replies' END AS reason"
+        )
     };
 }
 
-/// The texts that are new, of a JSON list of [`AcceptRow`]; those of senders who opted out are settled with it.
+/// The texts that are new, of a JSON list of [`AcceptRow`] (and the loop limit, which is the same for all); those that are not to be answered are settled with it.
 const ACCEPT_TEXTS: &str = concat!(
-    "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, media, \
-     reply_status, input_tokens, output_tokens, created_at) \
+    "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
+     profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at) \
      SELECT value ->> 'user_id', value ->> 'peer', value ->> 'message_sid', value ->> 'channel', 'inbound', \
-     value ->> 'from', value ->> 'to', value ->> 'text', value ->> 'media', CASE WHEN ",
-    opted_out!("value ->> 'from'", "value ->> 'to'"),
-    " THEN 'ignored' END, 0, 0, value ->> 'at' FROM jsonb_each($1) WHERE TRUE \
-     ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
+     value ->> 'from', value ->> 'to', value ->> 'messaging_service_sid', value ->> 'profile_name', value ->> 'text', \
+     value ->> 'media', CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, 0, 0, value ->> 'at' FROM (SELECT value, ",
+    unanswerable!(
+        "value ->> 'user_id'",
+        "value ->> 'peer'",
+        "value ->> 'from'",
+        "value ->> 'to'",
+        "value ->> 'messaging_service_sid'",
+        "value ->> 'at'",
+        "$2"
+    ),
+    " FROM jsonb_each($1)) WHERE TRUE ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
 );
 /// The reply jobs of new texts, of a JSON list of [`JobRow`].
 const ACCEPT_JOBS: &str = "INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
@@ -42,13 +68,13 @@ const ACCEPT_JOBS: &str = "INSERT INTO jobs (kind, subject_id, run_at, attempts,
      RETURNING id, kind, subject_id, attempts, created_at";
 /// Both for one text.
 const ACCEPT_POSTGRES: &str = concat!(
-    "WITH text AS ( \
-     INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, media, \
-     reply_status, input_tokens, output_tokens, created_at) \
-     VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, CASE WHEN ",
-    opted_out!("$5", "$6"),
-    " THEN 'ignored' END, 0, 0, $9) \
-     ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status) \
+    "WITH why AS (SELECT ",
+    unanswerable!("$1", "$2", "$5", "$6", "$12", "$9", "$14"),
+    "), text AS ( \
+     INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
+     profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at) \
+     SELECT $1, $2, $3, $4, 'inbound', $5, $6, $12, $13, $7, $8, CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, \
+     0, 0, $9 FROM why ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status) \
      INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
      SELECT $10, id, $11, 1, $9 FROM text WHERE reply_status IS NULL \
      RETURNING id, kind, subject_id, attempts, created_at"
@@ -162,7 +188,7 @@ struct SettleRow {
 
 impl Db {
     /// Writes a text and its job of this `kind` in one transaction. The job is claimed by the caller until `lease_until`. `None` when
-    /// the text was here before, or when its sender opted out: [`Db::message_by_sid`] then tells its answer.
+    /// the text was here before, or is not to be answered: [`Db::message_by_sid`] then tells what became of it.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
@@ -191,6 +217,9 @@ impl Db {
                 .bind(new.at)
                 .bind(kind)
                 .bind(lease_until)
+                .bind(&new.messaging_service_sid)
+                .bind(&new.profile_name)
+                .bind(new.loop_limit)
                 .fetch_optional(&mut *c)
                 .await?)
         })
@@ -298,8 +327,9 @@ fn accept_rows<'c>(
     rows: Vec<&'c AcceptRow>,
 ) -> BoxFuture<'c, Result<Vec<Option<Job>>, DbError>> {
     Box::pin(async move {
+        let loop_limit = rows.first().map(|row| row.new.loop_limit);
         let new: Vec<(i64, String, Option<String>)> =
-            sqlx::query_as(ACCEPT_TEXTS).bind(super::json_list(&rows)).fetch_all(&mut *c).await?;
+            sqlx::query_as(ACCEPT_TEXTS).bind(super::json_list(&rows)).bind(loop_limit).fetch_all(&mut *c).await?;
         // Of two deliveries in one batch the first one gets the job.
         let mut new: HashMap<String, i64> =
             new.into_iter().filter(|(_, _, status)| status.is_none()).map(|(id, sid, _)| (sid, id)).collect();

@@ -35,6 +35,8 @@ pub struct Text<'a> {
     pub peer: &'a str,
     /// `sms`, `whatsapp` …: only SMS has segments.
     pub channel: &'a str,
+    /// What the sender is called on WhatsApp or RCS, if that is told.
+    pub profile_name: Option<&'a str>,
     /// What was written.
     pub text: &'a str,
     /// How many pictures or other files came with it.
@@ -65,7 +67,7 @@ impl SmsService {
     pub async fn decide(&self, text: Text<'_>) -> Result<Decided, AnswerError> {
         let started = Instant::now();
         let earlier = self.db.thread(text.person.user_id, text.peer, text.except).await?;
-        let said = described(text.text, text.media);
+        let said = described(text.text, text.media, text.profile_name);
         let thread = thread::thread(earlier, &said, self.clock.now(), text.person.conversation_timeout);
         let (language, is_sms) = (text.person.language, text.channel == "sms");
         let limit = if is_sms { Limit::Segments(self.config.max_segments) } else { Limit::Message };
@@ -128,12 +130,16 @@ const TOO_LONG: &str =
     "Your last message is the reply you wrote, and it is too long. Decide as before, and write a shorter one.";
 
 /// The text as the model is told it.
-fn described(text: &str, media: usize) -> String {
-    match (text.trim().is_empty(), media) {
+fn described(text: &str, media: usize, profile_name: Option<&str>) -> String {
+    let described = match (text.trim().is_empty(), media) {
         (true, 0) => "(an empty message)".to_owned(),
         (true, files) => format!("({files} pictures or files without words)"),
         (false, 0) => text.to_owned(),
         (false, files) => format!("{text}\n({files} pictures or files came with it)"),
+    };
+    match profile_name {
+        Some(name) => format!("(The sender's profile name is {name:?}.)\n{described}"),
+        None => described,
     }
 }
 

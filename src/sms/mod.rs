@@ -3,6 +3,7 @@
 
 pub mod decision;
 pub mod keywords;
+pub mod machines;
 pub mod segments;
 pub mod waiting;
 
