@@ -9,6 +9,7 @@
 //! Reads `/proc`, so it runs on Linux only.
 
 #[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "each bench uses a part of what they share")]
 mod common;
 mod load;
 mod model;
