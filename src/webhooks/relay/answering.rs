@@ -1,7 +1,7 @@
 //! A turn while its answer is spoken as the model gives it.
 
 use crate::conversation::plain::Plain;
-use crate::conversation::reply::{Cost, Reply, Said};
+use crate::conversation::reply::{Reply, Said};
 use crate::conversation::talk::Talk;
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, TurnClaim, TurnEnd};
@@ -12,17 +12,11 @@ use tokio::time::Instant;
 pub(super) struct Answering {
     pub(super) claim: TurnClaim,
     pub(super) turn: i64,
-    /// What the caller said.
-    pub(super) words: String,
     pub(super) reply: Reply,
     /// Holds back what may still be markup.
     pub(super) plain: Plain,
     /// What was sent.
     pub(super) talk: Talk,
-    /// What an answer that broke off took.
-    pub(super) cost_before: Cost,
-    /// Whether it broke off once and was asked for again.
-    pub(super) again: bool,
     pub(super) asked_at: Instant,
     /// When a filler is due, and when an apology, if no words come before.
     pub(super) filler_at: Instant,
@@ -60,11 +54,6 @@ impl Answering {
         self.late_at = now + patience;
     }
 
-    /// What it took so far.
-    pub(super) fn cost(&self) -> Cost {
-        self.cost_before.plus(self.reply.cost())
-    }
-
     /// From the question until now, in milliseconds.
     pub(super) fn elapsed_ms(&self) -> f64 {
         (self.asked_at.elapsed().as_secs_f64() * 1000.0).round()
@@ -80,19 +69,24 @@ impl Answering {
                     self.rest();
                     return true;
                 }
-                Err(_) => return false,
+                Err(cause) => {
+                    self.rest_apart();
+                    if self.reply.go_on_after(self.talk.answer(), cause).is_err() {
+                        return false;
+                    }
+                }
             }
         }
     }
 
     /// The end of the turn. Without any words it counts as failed.
     pub(super) fn end(&self, failed: bool, action: Option<&'static str>, heard: Heard) -> TurnEnd {
-        let (elapsed_ms, cost) = (self.elapsed_ms(), self.cost());
+        let (elapsed_ms, cost) = (self.elapsed_ms(), self.reply.cost());
         let answer = (!self.talk.is_empty()).then(|| Answer {
             text: self.talk.answer(),
             input_tokens: cost.input_tokens,
             output_tokens: cost.output_tokens,
-            model: cost.model,
+            model: cost.model.clone(),
             elapsed_ms,
         });
         TurnEnd { failed: failed || answer.is_none(), answer, action, heard, elapsed_ms }

@@ -1,6 +1,8 @@
 //! Calls over ConversationRelay: handed over to a WebSocket, talked through there, and taken back when the session is over.
 
 mod answering;
+mod asking;
+mod heard;
 mod hearing;
 mod line;
 mod session;

@@ -3,6 +3,7 @@
 
 use super::PURPOSE;
 use super::answering::Answering;
+use super::hearing::Caller;
 use super::line::{Line, Over};
 use crate::app::App;
 use crate::conversation::call::OnCall;
@@ -33,6 +34,7 @@ const LIFELESS: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Between the last word and the end of the session; how long words take is only estimated.
 const BREATH: Duration = Duration::from_millis(500);
+
 /// A session.
 pub(super) struct Session {
     pub(super) app: Arc<App>,
@@ -54,11 +56,7 @@ pub(super) struct Session {
     pub(super) leaving: Option<(Instant, Handoff)>,
     /// Done when the session is over: a late answer is not waited for any longer.
     pub(super) gone: CancellationToken,
-    /// When the caller was heard last, and how often in a row there was nothing to hear.
-    pub(super) heard_at: Instant,
-    pub(super) silences: u32,
-    pub(super) keys: String,
-    pub(super) keys_at: Option<Instant>,
+    pub(super) caller: Caller,
     /// Whether the call had begun before this session.
     goes_on: bool,
     time_over_at: Instant,
@@ -153,10 +151,7 @@ impl Session {
             filler: usize::try_from(known.last_turn).unwrap_or(0),
             leaving: None,
             gone: CancellationToken::new(),
-            heard_at: now,
-            silences: 0,
-            keys: String::new(),
-            keys_at: None,
+            caller: Caller::new(now),
             goes_on: !is_greeted,
             time_over_at: now + left,
             ping_at: now + HEARTBEAT,
@@ -211,12 +206,12 @@ impl Session {
             None => self.silent_at(),
         };
         let due = next.min(self.ping_at).min(self.time_over_at);
-        self.keys_at.map_or(due, |at| at.min(due))
+        self.caller.keys_at.map_or(due, |at| at.min(due))
     }
 
     /// When the caller will have been silent for too long.
     fn silent_at(&self) -> Instant {
-        self.spoken_until.max(self.heard_at) + SILENCE
+        self.spoken_until.max(self.caller.heard_at) + SILENCE
     }
 
     /// Does one thing that is due, if anything is.
@@ -238,7 +233,7 @@ impl Session {
             self.cut_short().await?;
             return self.say_and_leave(|phrases| &phrases.time_over, Handoff::TimeOver).await;
         }
-        if self.keys_at.is_some_and(|at| at <= now) {
+        if self.caller.keys_at.is_some_and(|at| at <= now) {
             return self.on_keys().await;
         }
         match self.answering.as_ref().map(|answering| (answering.filler_at, answering.late_at)) {
@@ -264,8 +259,8 @@ impl Session {
 
     /// Nothing was said for too long: asked once more, and after a second silence in a row bid goodbye.
     async fn on_silence(&mut self) -> Result<(), Over> {
-        self.silences += 1;
-        let again = self.silences > 1;
+        self.caller.silences += 1;
+        let again = self.caller.silences > 1;
         info!(call.sid = self.call.call_sid, turn = self.turn, again, "The caller said nothing");
         if again {
             return self.say_and_leave(|phrases| &phrases.goodbye, Handoff::Goodbye).await;

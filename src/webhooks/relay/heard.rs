@@ -1,0 +1,102 @@
+//! An answer ends: where the caller breaks in, where something else comes first, or with the session. What is stored is what
+//! was heard of it.
+
+use super::answering::Answering;
+use super::line::Over;
+use super::session::Session;
+use crate::conversation::talk::Talk;
+use crate::db::relay::BROKEN_OFF;
+use crate::db::turns::Heard;
+use tokio::time::Instant;
+use tracing::{error, info};
+
+impl Session {
+    /// Ends the answer that is being given where it is, because something else comes first.
+    pub(super) async fn cut_short(&mut self) -> Result<(), Over> {
+        if self.answering.is_some() {
+            self.say("", true).await?;
+        }
+        self.break_off().await;
+        Ok(())
+    }
+
+    /// Ends the answer that is being given where it is.
+    async fn break_off(&mut self) {
+        if let Some(answering) = self.answering.take() {
+            let heard = self.heard_by_now(&answering.talk);
+            self.keep(answering, false, None, heard).await;
+        }
+    }
+
+    /// The session is over. The caller may still be there, on a connection that is lost.
+    pub(super) async fn leave_off(&mut self) {
+        if let Some(answering) = self.answering.take() {
+            let heard = self.heard_by_now(&answering.talk);
+            self.keep(answering, false, Some(BROKEN_OFF), heard).await;
+        } else if let Some((turn_id, talk)) = self.spoken.take()
+            && let Heard::Only(heard) = self.heard_by_now(&talk)
+        {
+            self.store_heard(turn_id, heard).await;
+        }
+    }
+
+    /// What was spoken by now of what was sent.
+    fn heard_by_now(&self, talk: &Talk) -> Heard {
+        let heard = talk.heard_before(self.spoken_until.saturating_duration_since(Instant::now()));
+        if heard == talk.answer() { Heard::All } else { Heard::Only(heard) }
+    }
+
+    /// The caller broke in after `utterance`: the model is stopped, and only what was heard goes into later prompts. Where no
+    /// word of the answer was said yet, it is still wanted; whatever is said next ends it anyway.
+    pub(super) async fn keep_heard(&mut self, utterance: &str) {
+        info!(call.sid = self.call.call_sid, turn = self.turn, "The caller broke in");
+        let Some(mut answering) = self.answering.take() else { return self.keep_heard_of_last(utterance).await };
+        let talk = &answering.talk;
+        // What was being spoken may still have been the answer before.
+        let last_tells = self.spoken.as_ref().is_some_and(|(_, last)| last.tells(utterance));
+        let is_of_last = !talk.tells(utterance) && (talk.is_silent() || last_tells);
+        if is_of_last {
+            self.keep_heard_of_last(utterance).await;
+        }
+        if answering.talk.is_empty() {
+            answering.filler_at = Instant::now() + self.app.config.voice.reply_budget;
+            self.answering = Some(answering);
+            return;
+        }
+        let heard = if is_of_last { String::new() } else { answering.talk.heard(utterance) };
+        answering.rest();
+        self.keep(answering, false, None, Heard::Only(heard)).await;
+    }
+
+    /// Of the answer that was given last only this was heard.
+    async fn keep_heard_of_last(&mut self, utterance: &str) {
+        let Some((turn_id, talk)) = self.spoken.take() else { return };
+        let heard = talk.heard(utterance);
+        if heard != talk.answer() {
+            self.store_heard(turn_id, heard).await;
+        }
+    }
+
+    async fn store_heard(&mut self, turn_id: i64, heard: String) {
+        if let Err(cause) = self.app.db.heard_only(turn_id, heard).await {
+            error!(call.sid = self.call.call_sid, error = %cause, "What was heard of an answer could not be stored");
+        }
+    }
+
+    /// Stores the end of a turn; gives back what was said in it. The model is told to stop first, if it still speaks.
+    pub(super) async fn keep(
+        &mut self,
+        answering: Box<Answering>,
+        failed: bool,
+        action: Option<&'static str>,
+        heard: Heard,
+    ) -> Talk {
+        let end = answering.end(failed, action, heard);
+        let Answering { claim, turn, talk, reply, .. } = *answering;
+        drop(reply);
+        if let Err(cause) = self.app.db.end_turn(self.app.clock.now(), claim, end).await {
+            error!(call.sid = self.call.call_sid, turn, error = %cause, "The answer of turn {turn} could not be stored");
+        }
+        talk
+    }
+}
