@@ -52,6 +52,8 @@ pub enum After {
     EndCall,
     /// The caller is to be connected to a person.
     Transfer,
+    /// The caller is to leave a message.
+    Voicemail,
 }
 
 impl After {
@@ -61,6 +63,7 @@ impl After {
             Self::Listen => None,
             Self::EndCall => Some("end_call"),
             Self::Transfer => Some("transfer"),
+            Self::Voicemail => Some("voicemail"),
         }
     }
 
@@ -69,6 +72,7 @@ impl After {
         match stored {
             Some("end_call") => Self::EndCall,
             Some("transfer") => Self::Transfer,
+            Some("voicemail") => Self::Voicemail,
             _ => Self::Listen,
         }
     }

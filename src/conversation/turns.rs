@@ -9,6 +9,7 @@ use super::writer::{AT_ONCE, Expected, TurnWriter, Written};
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::calls::FORGOTTEN_AFTER;
 use crate::db::news::News;
+use crate::db::relay::{BROKEN_INTO, BROKEN_OFF};
 use crate::db::turns::{NewClaim, NewTurn, Turn, TurnClaim};
 use crate::db::{Db, DbError};
 use crate::twilio::voices::{self, Language};
@@ -52,7 +53,7 @@ pub struct Progress {
 pub enum Ending {
     /// The answer is complete, and this follows.
     Whole(After),
-    /// The model failed; there may be some sentences all the same.
+    /// The model failed, or its answer was broken off; there may be some sentences all the same.
     Failed,
 }
 
@@ -242,7 +243,11 @@ impl Flight {
 }
 
 fn progress_of(row: Turn, call: &OnCall) -> Progress {
-    let ending = if row.failed { Ending::Failed } else { Ending::Whole(After::of(row.action.as_deref())) };
+    let ending = match row.action.as_deref() {
+        Some(BROKEN_OFF | BROKEN_INTO) => Ending::Failed,
+        _ if row.failed => Ending::Failed,
+        action => Ending::Whole(After::of(action)),
+    };
     let language = row.language.as_deref().and_then(voices::language).unwrap_or(call.person().language);
     Progress {
         sentences: row.sentences.into(),

@@ -1,6 +1,7 @@
 //! The fields of each webhook (twilio.com/docs/voice/twiml, …/messaging/guides/webhook-request).
 
 use crate::clock::Micros;
+use crate::conversation::reply::After;
 use crate::conversation::wishes::keys_in_words;
 use crate::db::calls::CallEvent;
 use crate::db::reply_reports::ReplyReport;
@@ -146,6 +147,16 @@ pub enum Handoff {
 }
 
 impl Handoff {
+    /// What follows an answer, if it is not the caller's next turn.
+    pub fn after(answer: After) -> Option<Self> {
+        match answer {
+            After::Listen => None,
+            After::EndCall => Some(Self::EndCall),
+            After::Transfer => Some(Self::Transfer),
+            After::Voicemail => Some(Self::Voicemail),
+        }
+    }
+
     /// As `handoffData`.
     pub fn to_json(self) -> String {
         serde_json::to_string(&self).expect("a name can always be written as JSON")

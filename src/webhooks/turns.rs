@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, info, warn};
 
 /// What stands for the person's words in the first turn of a call that we placed.
-const ANSWERED: &str = "(the call is answered)";
+pub(super) const ANSWERED: &str = "(the call is answered)";
 
 /// `POST /twilio/voice/turns/{n}`: claims the turn, has it answered, and tells what the caller hears first.
 pub(super) async fn take_turn(app: &Arc<App>, said: &SpeechTurn, step: &VoiceStep) -> Result<String, Trouble> {

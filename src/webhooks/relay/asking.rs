@@ -15,8 +15,20 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 impl Session {
+    /// Answers what the caller said, if only with an apology.
+    pub(super) async fn answer_or_apologise(&mut self, words: &str, wants_person: bool) -> Result<(), Over> {
+        match self.answer(words, wants_person).await {
+            Ok(()) => Ok(()),
+            Err(Trouble::Over(over)) => Err(over),
+            Err(Trouble::Db(cause)) => {
+                error!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "A turn could not be served");
+                self.say_fixed(|phrases| &phrases.apology).await
+            }
+        }
+    }
+
     /// Answers what the caller said: with fixed words if it needs no model, else the model begins to.
-    pub(super) async fn answer(&mut self, words: &str, wants_person: bool) -> Result<(), Trouble> {
+    async fn answer(&mut self, words: &str, wants_person: bool) -> Result<(), Trouble> {
         let claim = self.claim(words).await?.claim;
         let (app, call) = (self.app.clone(), self.call.clone());
         let phrases = app.phrases.of(call.person().language);
@@ -120,7 +132,7 @@ impl Session {
 }
 
 /// Why words are not answered.
-pub(super) enum Trouble {
+enum Trouble {
     Db(DbError),
     Over(Over),
 }

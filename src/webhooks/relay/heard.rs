@@ -5,7 +5,7 @@ use super::answering::Answering;
 use super::line::Over;
 use super::session::Session;
 use crate::conversation::talk::Talk;
-use crate::db::relay::BROKEN_OFF;
+use crate::db::relay::{BROKEN_INTO, BROKEN_OFF};
 use crate::db::turns::Heard;
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -24,7 +24,7 @@ impl Session {
     async fn break_off(&mut self) {
         if let Some(answering) = self.answering.take() {
             let heard = self.heard_by_now(&answering.talk);
-            self.keep(answering, false, None, heard).await;
+            self.keep(answering, false, Some(BROKEN_INTO), heard).await;
         }
     }
 
@@ -65,7 +65,7 @@ impl Session {
         }
         let heard = if is_of_last { String::new() } else { answering.talk.heard(utterance) };
         answering.rest();
-        self.keep(answering, false, None, Heard::Only(heard)).await;
+        self.keep(answering, false, Some(BROKEN_INTO), Heard::Only(heard)).await;
     }
 
     /// Of the answer that was given last only this was heard.

@@ -1,6 +1,5 @@
 //! What comes in on a session: words, keys, and the moment at which the caller breaks in.
 
-use super::asking::Trouble;
 use super::line::Over;
 use super::session::Session;
 
@@ -9,7 +8,7 @@ use crate::twilio::relay_messages::{self, FrameError, FromTwilio};
 use poem::web::websocket::{CloseCode, Message};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 /// How long another key is waited for, and how many there can be.
 const NEXT_KEY: Duration = Duration::from_millis(1500);
@@ -103,14 +102,7 @@ impl Session {
         self.caller.is_there();
         self.caller.take_keys();
         self.cut_short().await?;
-        match self.answer(words, wants_person).await {
-            Ok(()) => Ok(()),
-            Err(Trouble::Over(over)) => Err(over),
-            Err(Trouble::Db(cause)) => {
-                error!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "A turn could not be served");
-                self.say_fixed(|phrases| &phrases.apology).await
-            }
-        }
+        self.answer_or_apologise(words, wants_person).await
     }
 
     async fn on_key(&mut self, key: &str) -> Result<(), Over> {

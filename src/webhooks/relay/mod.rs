@@ -19,6 +19,7 @@ use super::voicing::Voiced;
 use super::{Signed, Twiml, link, next_turn};
 use crate::app::App;
 use crate::clock::{Micros, SECOND};
+use crate::config::VoiceTool;
 use crate::conversation::call::OnCall;
 use crate::conversation::reply::After;
 use crate::db::voice_answers::VoiceStep;
@@ -53,10 +54,16 @@ const LONGEST_FRAME_BYTES: usize = 256 * 1024;
 pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: &str) -> String {
     let person = call.person();
     let (how, _) = manner(app, person);
+    // Twilio refuses a call for a single code that it does not know, so it is told of no more than may be spoken.
+    let languages = if app.config.voice.tools.contains(&VoiceTool::SwitchLanguage) {
+        voices::relay_languages(&person.tts_voice)
+    } else {
+        vec![voices::relay_language(person.voice)]
+    };
     let connection = Relay {
         url: &called.socket(&link(app, "/twilio/relay")),
         greeting,
-        languages: &voices::relay_languages(&person.tts_voice),
+        languages: &languages,
         token: &app.tokens.seal(PURPOSE, &call.call_sid, (app.clock.now() / HANDOVER + 2) * HANDOVER),
         action: &link(app, "/twilio/relay/ended"),
     };
@@ -164,9 +171,5 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
 /// What was to follow the last turn of a session that was lost before it could hand it over.
 async fn what_followed(app: &App, call_sid: &str, turn: i64) -> Result<Option<Handoff>, Trouble> {
     let last = app.db.turn(call_sid, turn).await?;
-    Ok(match After::of(last.and_then(|last| last.action).as_deref()) {
-        After::Transfer => Some(Handoff::Transfer),
-        After::EndCall => Some(Handoff::EndCall),
-        After::Listen => None,
-    })
+    Ok(Handoff::after(After::of(last.and_then(|last| last.action).as_deref())))
 }

@@ -17,6 +17,7 @@ use crate::llm::LlmError;
 use crate::twilio::relay_messages::{self, FromTwilio, Setup, ToTwilio};
 use crate::webhooks::on_call::on_call;
 use crate::webhooks::requests::{CallRequest, Handoff};
+use crate::webhooks::turns::ANSWERED;
 use poem::web::websocket::{CloseCode, Message, WebSocketStream};
 use std::pin::pin;
 use std::sync::Arc;
@@ -57,12 +58,22 @@ pub(super) struct Session {
     /// Done when the session is over: a late answer is not waited for any longer.
     pub(super) gone: CancellationToken,
     pub(super) caller: Caller,
-    /// Whether the call had begun before this session.
-    goes_on: bool,
+    opening: Opening,
     time_over_at: Instant,
     ping_at: Instant,
     pub(super) last_frame: Instant,
     pub(super) broken: u32,
+}
+
+/// How a session begins.
+#[derive(Clone, Copy)]
+enum Opening {
+    /// Twilio says the greeting, and the caller speaks.
+    Greeted,
+    /// We have called, and speak first.
+    SpeakFirst,
+    /// The call goes on where a lost session left it.
+    TakeUp,
 }
 
 /// What a session waits for.
@@ -137,8 +148,15 @@ impl Session {
         let now = Instant::now();
         let lasted = u64::try_from(app.clock.now().saturating_sub(known.started_at)).unwrap_or(0);
         let left = app.config.voice.longest_call.saturating_sub(Duration::from_micros(lasted));
-        let is_greeted = known.last_turn == 0 && known.relay_failures == 0;
-        let greeting = if is_greeted { app.phrases.of(call.person().language).greeting.as_str() } else { "" };
+        let opening = match (known.last_turn, known.relay_failures) {
+            (0, _) if call.purpose.is_some() => Opening::SpeakFirst,
+            (0, 0) => Opening::Greeted,
+            _ => Opening::TakeUp,
+        };
+        let greeting = match opening {
+            Opening::Greeted => app.phrases.of(call.person().language).greeting.as_str(),
+            Opening::SpeakFirst | Opening::TakeUp => "",
+        };
         Self {
             spoken_until: now + speaking_time(greeting),
             app,
@@ -152,7 +170,7 @@ impl Session {
             leaving: None,
             gone: CancellationToken::new(),
             caller: Caller::new(now),
-            goes_on: !is_greeted,
+            opening,
             time_over_at: now + left,
             ping_at: now + HEARTBEAT,
             last_frame: now,
@@ -164,9 +182,12 @@ impl Session {
     async fn talk(&mut self) -> Over {
         // A token of the session's own, so that sessions do not wait for each other to look at it.
         let stopping = self.app.stopping.child_token();
-        if self.goes_on
-            && let Err(over) = self.take_up().await
-        {
+        let begun = match self.opening {
+            Opening::Greeted => Ok(()),
+            Opening::SpeakFirst => self.answer_or_apologise(ANSWERED, false).await,
+            Opening::TakeUp => self.take_up().await,
+        };
+        if let Err(over) = begun {
             return over;
         }
         let (mut stop, mut timer) = (pin!(stopping.cancelled()), pin!(sleep_until(self.due())));

@@ -77,6 +77,7 @@ impl Session {
                 After::Listen => return self.apologise(answering).await,
                 After::EndCall => phrases.goodbye.clone(),
                 After::Transfer => phrases.transferring.clone(),
+                After::Voicemail => phrases.voicemail.clone(),
             };
             answering.talk.say(&words);
         }
@@ -88,10 +89,8 @@ impl Session {
             }
         }
         self.say(&words, true).await?;
-        match after {
-            After::Listen => {}
-            After::EndCall => self.leave(Handoff::EndCall),
-            After::Transfer => self.leave(Handoff::Transfer),
+        if let Some(then) = Handoff::after(after) {
+            self.leave(then);
         }
         tell_of_answer(&call.call_sid, answering.turn, answering.elapsed_ms(), answering.reply.cost());
         self.spoken = Some((answering.claim.id, self.keep(answering, false, after.stored(), Heard::All).await));
