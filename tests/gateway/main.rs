@@ -18,6 +18,7 @@ mod process;
 mod properties;
 mod recordings;
 mod relay;
+mod relay_sounds;
 mod schema;
 mod server;
 mod service;

@@ -1,9 +1,8 @@
 //! What the caller said becomes a turn: answered with fixed words, or the model begins to answer.
 
-use super::answering::Answering;
+use super::answering::{Answering, Cutter};
 use super::line::Over;
 use super::session::Session;
-use crate::conversation::plain::Plain;
 use crate::conversation::reply::{Begun, Cost};
 use crate::conversation::talk::Talk;
 use crate::conversation::wishes::{Wish, wish};
@@ -43,24 +42,25 @@ impl Session {
             let mut talk = Talk::default();
             talk.say(wish.words(phrases));
             self.spoken = Some((claim.id, talk));
-            self.say(wish.words(phrases), true).await?;
+            self.say_phrase(wish.words(phrases)).await?;
         }
-        match wish {
-            Wish::Goodbye => self.leave(Handoff::Goodbye),
-            Wish::Person(_) => self.leave(Handoff::Transfer),
-            Wish::Voicemail => self.leave(Handoff::Voicemail),
-            Wish::TimeOver => self.leave(Handoff::TimeOver),
-            Wish::Nobody => {}
-        }
+        self.leaving = match wish {
+            Wish::Goodbye => Some(Handoff::Goodbye),
+            Wish::Person(_) => Some(Handoff::Transfer),
+            Wish::Voicemail => Some(Handoff::Voicemail),
+            Wish::TimeOver => Some(Handoff::TimeOver),
+            Wish::Nobody => None,
+        };
         Ok(())
     }
 
     /// Lets the model begin to answer, or go on after what was `heard` of its answer before.
     async fn ask(&mut self, claim: TurnClaim, words: &str, begun: Begun) -> Result<(), DbError> {
         let asked_at = Instant::now();
-        let mut talk = Talk::default();
+        let (mut talk, mut sentences) = (Talk::default(), Vec::new());
         if !begun.said.is_empty() {
             talk.say(&format!("{} ", begun.said));
+            sentences.push(begun.said.clone());
         }
         let reply = match self.app.conversation.speak(&self.call, claim.id, words, begun).await {
             Ok(reply) => reply,
@@ -74,8 +74,9 @@ impl Session {
             claim,
             turn: self.turn,
             reply,
-            plain: Plain::default(),
+            cutter: Cutter::new(self.player.is_some(), self.call.person().language),
             talk,
+            sentences,
             asked_at,
             filler_at: asked_at + voice.reply_budget,
             late_at: asked_at + voice.patience,

@@ -7,25 +7,25 @@ use super::session::Session;
 use crate::conversation::talk::Talk;
 use crate::db::relay::{BROKEN_INTO, BROKEN_OFF};
 use crate::db::turns::Heard;
+use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{error, info};
 
 impl Session {
     /// Ends the answer that is being given where it is, because something else comes first.
     pub(super) async fn cut_short(&mut self) -> Result<(), Over> {
-        if self.answering.is_some() {
-            self.say("", true).await?;
-        }
-        self.break_off().await;
-        Ok(())
-    }
-
-    /// Ends the answer that is being given where it is.
-    async fn break_off(&mut self) {
+        let is_busy = self.player.as_ref().is_some_and(|player| player.is_busy());
         if let Some(answering) = self.answering.take() {
             let heard = self.heard_by_now(&answering.talk);
             self.keep(answering, false, Some(BROKEN_INTO), heard).await;
+            if self.player.is_none() {
+                self.say("", true).await?;
+            }
+        } else if is_busy {
+            self.keep_heard_of_last("", self.left()).await;
         }
+        self.hush();
+        Ok(())
     }
 
     /// The session is over. The caller may still be there, on a connection that is lost.
@@ -40,40 +40,59 @@ impl Session {
         }
     }
 
+    /// How long it takes to speak what was said and not spoken yet.
+    pub(super) fn left(&self) -> Duration {
+        self.spoken_until.saturating_duration_since(Instant::now())
+    }
+
     /// What was spoken by now of what was sent.
     fn heard_by_now(&self, talk: &Talk) -> Heard {
-        let heard = talk.heard_before(self.spoken_until.saturating_duration_since(Instant::now()));
+        let heard = talk.heard_before(self.left());
         if heard == talk.answer() { Heard::All } else { Heard::Only(heard) }
     }
 
-    /// The caller broke in after `utterance`: the model is stopped, and only what was heard goes into later prompts. Where no
-    /// word of the answer was said yet, it is still wanted; whatever is said next ends it anyway.
-    pub(super) async fn keep_heard(&mut self, utterance: &str) {
+    /// The caller broke in after `utterance`, with so much `left` to be spoken: the model is stopped, and only what was heard
+    /// goes into later prompts. Where no word of the answer was said yet, it is still wanted; whatever is said next ends it
+    /// anyway.
+    pub(super) async fn keep_heard(&mut self, utterance: &str, left: Duration) {
         info!(call.sid = self.call.call_sid, turn = self.turn, "The caller broke in");
-        let Some(mut answering) = self.answering.take() else { return self.keep_heard_of_last(utterance).await };
+        let Some(mut answering) = self.answering.take() else { return self.keep_heard_of_last(utterance, left).await };
         let talk = &answering.talk;
         // What was being spoken may still have been the answer before.
-        let last_tells = self.spoken.as_ref().is_some_and(|(_, last)| last.tells(utterance));
-        let is_of_last = !talk.tells(utterance) && (talk.is_silent() || last_tells);
+        let is_of_last = match &self.player {
+            Some(_) => left > talk.time(),
+            None => {
+                let last_tells = self.spoken.as_ref().is_some_and(|(_, last)| last.tells(utterance));
+                !talk.tells(utterance) && (talk.is_silent() || last_tells)
+            }
+        };
         if is_of_last {
-            self.keep_heard_of_last(utterance).await;
+            self.keep_heard_of_last(utterance, left.saturating_sub(talk.time())).await;
         }
         if answering.talk.is_empty() {
             answering.filler_at = Instant::now() + self.app.config.voice.reply_budget;
             self.answering = Some(answering);
             return;
         }
-        let heard = if is_of_last { String::new() } else { answering.talk.heard(utterance) };
+        let heard = if is_of_last { String::new() } else { self.heard(&answering.talk, utterance, left) };
         answering.rest();
         self.keep(answering, false, Some(BROKEN_INTO), Heard::Only(heard)).await;
     }
 
     /// Of the answer that was given last only this was heard.
-    async fn keep_heard_of_last(&mut self, utterance: &str) {
+    async fn keep_heard_of_last(&mut self, utterance: &str, left: Duration) {
         let Some((turn_id, talk)) = self.spoken.take() else { return };
-        let heard = talk.heard(utterance);
+        let heard = self.heard(&talk, utterance, left);
         if heard != talk.answer() {
             self.store_heard(turn_id, heard).await;
+        }
+    }
+
+    /// What of a talk was heard. Of words that were played Twilio tells nothing, so there the time decides.
+    fn heard(&self, talk: &Talk, utterance: &str, left: Duration) -> String {
+        match self.player {
+            Some(_) => talk.heard_before(left),
+            None => talk.heard(utterance),
         }
     }
 

@@ -128,10 +128,9 @@ impl Session {
     /// The caller broke in: nothing more of what was sent is spoken.
     async fn on_interrupt(&mut self, utterance: &str) {
         let now = Instant::now();
+        let left = self.left();
+        self.hush();
         (self.spoken_until, self.caller.heard_at) = (now, now);
-        if let Some((at, _)) = &mut self.leaving {
-            *at = now;
-        }
-        self.keep_heard(utterance).await;
+        self.keep_heard(utterance, left).await;
     }
 }

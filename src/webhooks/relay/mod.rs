@@ -5,6 +5,7 @@ mod asking;
 mod heard;
 mod hearing;
 mod line;
+mod playing;
 mod session;
 mod speaking;
 
@@ -62,7 +63,8 @@ pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: 
     };
     let connection = Relay {
         url: &called.socket(&link(app, "/twilio/relay")),
-        greeting,
+        // What the model's voice says is said in the session.
+        greeting: if app.synthesiser.is_some() { "" } else { greeting },
         languages: &languages,
         token: &app.tokens.seal(PURPOSE, &call.call_sid, (app.clock.now() / HANDOVER + 2) * HANDOVER),
         action: &link(app, "/twilio/relay/ended"),
@@ -71,7 +73,10 @@ pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: 
 }
 
 /// A handshake of a WebSocket that Twilio signed; anything else is answered 403.
-pub struct SignedHandshake;
+pub struct SignedHandshake {
+    /// Scheme and host under which Twilio reaches us over HTTP.
+    origin: String,
+}
 
 impl<'r> FromRequest<'r> for SignedHandshake {
     async fn from_request(request: &'r Request, _body: &mut RequestBody) -> Result<Self> {
@@ -80,11 +85,12 @@ impl<'r> FromRequest<'r> for SignedHandshake {
         let url = url_of(request, &app);
         let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
         // What was signed as `wss` may reach us as `ws`, behind a proxy or in a trial without one.
-        let is_signed = ["wss", "ws"]
-            .iter()
-            .any(|scheme| app.verifier.accepts(signature, &format!("{scheme}://{rest}"), &Payload::Nothing));
-        if is_signed {
-            return Ok(Self);
+        let is_signed =
+            |scheme: &str| app.verifier.accepts(signature, &format!("{scheme}://{rest}"), &Payload::Nothing);
+        if let Some((_, scheme)) = [("wss", "https"), ("ws", "http")].into_iter().find(|(scheme, _)| is_signed(scheme))
+        {
+            let host = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+            return Ok(Self { origin: format!("{scheme}://{host}") });
         }
         if let Some(untold) = app.refusals.pass() {
             warn!(webhook.url = url, untold, "Refused a ConversationRelay session: its signature does not fit");
@@ -95,7 +101,7 @@ impl<'r> FromRequest<'r> for SignedHandshake {
 
 /// `GET /twilio/relay`: Twilio opens the WebSocket of a call.
 #[handler]
-pub async fn open(_: SignedHandshake, socket: WebSocket, app: Data<&Arc<App>>) -> Result<Response> {
+pub async fn open(signed: SignedHandshake, socket: WebSocket, app: Data<&Arc<App>>) -> Result<Response> {
     if app.stopping.is_cancelled() || app.sessions.len() >= SESSIONS {
         return Err(Error::from_status(StatusCode::SERVICE_UNAVAILABLE));
     }
@@ -107,7 +113,7 @@ pub async fn open(_: SignedHandshake, socket: WebSocket, app: Data<&Arc<App>>) -
         .max_frame_size(Some(LONGEST_FRAME_BYTES));
     let (app, place) = (app.clone(), app.sessions.token());
     let talk = move |socket| async move {
-        session::run(app, socket).await;
+        session::run(app, socket, signed.origin).await;
         drop(place);
     };
     Ok(socket.config(config).on_upgrade(talk).into_response())

@@ -1,7 +1,8 @@
 //! Words go out: the model's as it gives them, fillers while it is silent, an apology when it fails.
 
-use super::answering::Answering;
+use super::answering::{Cutter, Fresh};
 use super::line::Over;
+use super::playing::Queued;
 use super::session::Session;
 use crate::conversation::reply::{After, Said};
 use crate::conversation::tell_of_answer;
@@ -20,29 +21,39 @@ impl Session {
         let Some(answering) = &mut self.answering else { return Ok(()) };
         match said {
             Ok(Said::Words(text)) => {
-                let words = answering.speakable(&text);
-                if !words.is_empty() {
-                    self.say(&words, false).await?;
+                let fresh = answering.speakable(&text);
+                if matches!(&fresh, Fresh::Sentences(none) if none.is_empty()) {
+                    return Ok(());
                 }
+                self.give(fresh, false).await?;
                 self.wait_for_more();
                 Ok(())
             }
             Ok(Said::Switched(language)) => {
-                let words = answering.rest_apart();
-                self.switch(&words, language).await
+                let fresh = answering.rest_apart();
+                answering.cutter = Cutter::new(self.player.is_some(), language);
+                self.give(fresh, false).await?;
+                self.switch(language).await
             }
             Ok(Said::End { after, .. }) => self.finish(after).await,
             Err(cause) => {
-                let words = answering.rest_apart();
+                let fresh = answering.rest_broken();
                 let broken = answering.reply.go_on_after(answering.talk.answer(), cause);
-                if !words.is_empty() {
-                    self.say(&words, false).await?;
-                }
+                self.give(fresh, false).await?;
                 match broken {
                     Ok(()) => Ok(()),
                     Err(cause) => self.fail(cause).await,
                 }
             }
+        }
+    }
+
+    /// Says more of the answer that is being given.
+    async fn give(&mut self, fresh: Fresh, last: bool) -> Result<(), Over> {
+        match fresh {
+            Fresh::Words(words) if last || !words.is_empty() => self.say(&words, last).await,
+            Fresh::Words(_) => Ok(()),
+            Fresh::Sentences(sentences) => self.play(sentences).await,
         }
     }
 
@@ -53,33 +64,36 @@ impl Session {
         }
     }
 
-    /// Says the last `words` of one language and goes on in another.
-    async fn switch(&mut self, words: &str, language: &'static Language) -> Result<(), Over> {
-        if !words.is_empty() {
-            self.say(words, false).await?;
-        }
+    /// The answer goes on in another language.
+    async fn switch(&mut self, language: &'static Language) -> Result<(), Over> {
         Arc::make_mut(&mut self.call).switch(language);
-        let tts_language = self.call.person().voice.language;
-        self.line.send(&ToTwilio::Language { tts_language, transcription_language: language.locale }).await?;
+        let (tts_language, transcription_language) = (self.call.person().voice.language, language.locale);
+        match self.player {
+            Some(_) => self.queue(Queued::Switch { tts_language, transcription_language }).await?,
+            None => self.line.send(&ToTwilio::Language { tts_language, transcription_language }).await?,
+        }
         self.wait_for_more();
         Ok(())
     }
 
     /// The answer is over: says the rest, stores it, and does what follows.
     async fn finish(&mut self, after: After) -> Result<(), Over> {
-        let Some(mut answering) = self.answering.take() else { return Ok(()) };
         let (app, call) = (self.app.clone(), self.call.clone());
         let phrases = app.phrases.of(call.person().language);
         let after = if call.transfer_to.is_none() && after == After::Transfer { After::Listen } else { after };
-        let mut words = answering.rest();
+        let Some(answering) = &mut self.answering else { return Ok(()) };
+        let fresh = answering.rest();
         if answering.talk.is_empty() {
-            words = match after {
-                After::Listen => return self.apologise(answering).await,
-                After::EndCall => phrases.goodbye.clone(),
-                After::Transfer => phrases.transferring.clone(),
-                After::Voicemail => phrases.voicemail.clone(),
+            let words = match after {
+                After::Listen => return self.apologise().await,
+                After::EndCall => &phrases.goodbye,
+                After::Transfer => &phrases.transferring,
+                After::Voicemail => &phrases.voicemail,
             };
-            answering.talk.say(&words);
+            answering.talk.say(words);
+            self.say_phrase(words).await?;
+        } else {
+            self.give(fresh, true).await?;
         }
         if self.failures > 0 {
             // This session makes up for those that were lost, however it ends.
@@ -88,26 +102,26 @@ impl Session {
                 warn!(call.sid = call.call_sid, error = %cause, "A session that works could not be written down");
             }
         }
-        self.say(&words, true).await?;
-        if let Some(then) = Handoff::after(after) {
-            self.leave(then);
-        }
+        self.leaving = Handoff::after(after);
+        let Some(answering) = self.answering.take() else { return Ok(()) };
         tell_of_answer(&call.call_sid, answering.turn, answering.elapsed_ms(), answering.reply.cost());
         self.spoken = Some((answering.claim.id, self.keep(answering, false, after.stored(), Heard::All).await));
         Ok(())
     }
 
     async fn fail(&mut self, cause: LlmError) -> Result<(), Over> {
-        let Some(answering) = self.answering.take() else { return Ok(()) };
+        let Some(answering) = &self.answering else { return Ok(()) };
         let (call_sid, turn, turn_ms) = (&self.call.call_sid, answering.turn, answering.elapsed_ms());
         warn!(call.sid = call_sid, turn, turn_ms, error = %cause, "Turn {turn} has no answer");
-        self.apologise(answering).await
+        self.apologise().await
     }
 
     /// Says that there is no more of an answer.
-    async fn apologise(&mut self, answering: Box<Answering>) -> Result<(), Over> {
+    async fn apologise(&mut self) -> Result<(), Over> {
         self.say_fixed(|phrases| &phrases.apology).await?;
-        self.keep(answering, true, None, Heard::All).await;
+        if let Some(answering) = self.answering.take() {
+            self.keep(answering, true, None, Heard::All).await;
+        }
         Ok(())
     }
 
@@ -120,7 +134,10 @@ impl Session {
         let apart = if answering.talk.needs_blank() { " " } else { "" };
         let words = format!("{apart}{} ", fillers[self.filler]);
         answering.talk.fill(&words);
-        self.say(&words, false).await?;
+        match self.player {
+            Some(_) => self.say_phrase(&fillers[self.filler]).await?,
+            None => self.say(&words, false).await?,
+        }
         // Two fillers without a pause between them would be chatter.
         if let Some(answering) = &mut self.answering {
             answering.filler_at = self.spoken_until + 2 * app.config.voice.reply_budget;
@@ -130,12 +147,14 @@ impl Session {
 
     /// The answer takes too long: the caller is asked to speak on, and it is kept for later turns once it is there.
     pub(super) async fn give_up_waiting(&mut self) -> Result<(), Over> {
-        let Some(mut answering) = self.answering.take() else { return Ok(()) };
+        let Some(answering) = &mut self.answering else { return Ok(()) };
         warn!(call.sid = self.call.call_sid, turn = answering.turn, "An answer takes too long");
-        let words = answering.rest_apart();
-        if !words.is_empty() {
-            self.say(&words, false).await?;
+        // A sentence that is not complete belongs to what comes too late.
+        if self.player.is_none() {
+            let fresh = answering.rest_apart();
+            self.give(fresh, false).await?;
         }
+        let Some(mut answering) = self.answering.take() else { return Ok(()) };
         let (app, gone, call_sid) = (self.app.clone(), self.gone.clone(), self.call.call_sid.clone());
         let told = answering.talk.answer();
         answering.reply.disarm();
@@ -162,7 +181,10 @@ impl Session {
         match last {
             Ok(Some(answer)) => {
                 self.spoken = None;
-                self.say(&answer, true).await
+                match self.player {
+                    Some(_) => self.play_again(&answer).await,
+                    None => self.say(&answer, true).await,
+                }
             }
             Ok(None) => self.say_fixed(|phrases| &phrases.nothing_to_repeat).await,
             Err(cause) => {
