@@ -5,11 +5,11 @@
 use super::ConversationService;
 use super::call::OnCall;
 use super::reply::After;
-use super::thread::CALL_ANSWERED;
 use super::writer::{AT_ONCE, Expected, TurnWriter, Written};
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::calls::FORGOTTEN_AFTER;
 use crate::db::news::News;
+use crate::db::relay::{BROKEN_INTO, BROKEN_OFF};
 use crate::db::turns::{NewClaim, NewTurn, Turn, TurnClaim};
 use crate::db::{Db, DbError};
 use crate::twilio::voices::{self, Language};
@@ -51,7 +51,7 @@ pub struct Progress {
 pub enum Ending {
     /// The answer is complete, and this follows.
     Whole(After),
-    /// The model failed; there may be some sentences all the same.
+    /// The model failed, or its answer was broken off; there may be some sentences all the same.
     Failed,
 }
 
@@ -173,10 +173,7 @@ impl Turns {
         self.0.tasks.wait().await;
     }
 
-    fn write(&self, claim: TurnClaim, call: OnCall, turn: i64, mut expected: Expected) {
-        if expected.words.is_empty() {
-            CALL_ANSWERED.clone_into(&mut expected.words);
-        }
+    fn write(&self, claim: TurnClaim, call: OnCall, turn: i64, expected: Expected) {
         let key = (call.call_sid.clone(), turn);
         let said = expected.said.clone().into();
         let language = call.person().language;
@@ -221,7 +218,11 @@ impl Flight {
 }
 
 fn progress_of(row: Turn, call: &OnCall) -> Progress {
-    let ending = if row.failed { Ending::Failed } else { Ending::Whole(After::of(row.action.as_deref())) };
+    let ending = match row.action.as_deref() {
+        Some(BROKEN_OFF | BROKEN_INTO) => Ending::Failed,
+        _ if row.failed => Ending::Failed,
+        action => Ending::Whole(After::of(action)),
+    };
     let language = row.language.as_deref().and_then(voices::language).unwrap_or(call.person().language);
     Progress { sentences: row.sentences.into(), ending: row.ended.then_some(ending), language, goes_on: false }
 }

@@ -127,14 +127,16 @@ async fn greet(app: &Arc<App>, call: &CallRequest, called: &CalledUrl) -> Result
         let document = if call.is_ours() { &app.documents.goodbye } else { &app.documents.reject };
         return Ok(document.render(&[]));
     }
-    if on_the_line.purpose.is_some() {
-        info!(call.sid = call.call_sid, user.id = person.user_id, "A call of ours was answered");
-        return turns::speak_first(app, on_the_line, event).await;
-    }
-    info!(call.sid = call.call_sid, user.id = person.user_id, "Answered a call");
+    let is_placed = on_the_line.purpose.is_some();
+    info!(call.sid = call.call_sid, user.id = person.user_id, is_placed, "A call is answered");
     let (how, phrases) = manner(app, person);
     if person.voice_transport.unwrap_or(app.config.voice.transport) == Transport::Relay {
-        return Ok(relay::hand_over(app, &on_the_line, called, &phrases.greeting));
+        // Where we called, the model has the first words.
+        let greeting = if is_placed { "" } else { &phrases.greeting };
+        return Ok(relay::hand_over(app, &on_the_line, called, greeting));
+    }
+    if is_placed {
+        return turns::speak_first(app, on_the_line, event).await;
     }
     let action = link(app, "/twilio/voice/turns/1");
     let twiml = say_and_gather(&app.documents.incoming, how, &phrase(app, person, &phrases.greeting), &action);

@@ -159,11 +159,11 @@ pub(super) fn prepare(app: &Arc<App>, call: &OnCall, turn: i64) {
 }
 
 /// How long words wait for their sound when `deadline` is when the caller should hear something.
-fn patience(deadline: Instant) -> Duration {
+pub(super) fn patience(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).clamp(SHORTEST_WAIT, LONGEST_WAIT)
 }
 
 /// The voice that a person prefers, or the default where that is none of OpenAI's.
-fn voice(person: &Person) -> &'static str {
+pub(super) fn voice(person: &Person) -> &'static str {
     voices::openai_voice(&person.tts_voice).unwrap_or(voices::DEFAULT_VOICE)
 }

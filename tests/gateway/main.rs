@@ -20,6 +20,7 @@ mod process;
 mod properties;
 mod recordings;
 mod relay;
+mod relay_sounds;
 mod schema;
 mod segments;
 mod server;

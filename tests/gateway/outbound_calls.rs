@@ -4,7 +4,9 @@
 use crate::api_support::{assert_fields, faulty_fields, problem};
 use crate::support::app::{Answer, CALLER, Database, KEY, OURS, TestApp, on_both_databases};
 use crate::support::caller::{Ending, Exchange, Phone};
+use crate::support::fake_llm::Between;
 use crate::support::fake_twilio::PlacedCall;
+use crate::support::scripted_server::Gate;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use switchboard::db::calls::CallEvent;
 use switchboard::db::placed_calls::ChangeClaim;
 
 const PUBLIC: (&str, &str) = ("PUBLIC_BASE_URL", "https://gateway.example.com");
+const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 const PURPOSE: &str = "Say that the bicycle is ready.";
 const OPENING: &str = "Hello Ann, your bicycle is ready.";
 const CALL: &str = "id user_id call_sid direction from_number to_number status purpose answered_by duration_seconds started_at \
@@ -197,6 +200,65 @@ on_both_databases! {
         let call = app.get(&format!("/calls/{}", placed.sid)).await;
         assert_eq!((&call["answered_by"], &call["status"]), (&json!("machine_end_beep"), &json!("completed")));
         assert_eq!(call["turns"][0]["heard_text"], json!(null), "all of it was heard");
+    }
+
+    async fn a_placed_call_over_conversation_relay_speaks_first(database) {
+        let app = start_with(&database, &[RELAY]).await;
+        let placed = placed(&app).await;
+        app.llm.says(OPENING);
+        let mut phone = app.answers(&placed).await;
+        assert_eq!(phone.connect().unwrap().attr("welcomeGreeting"), None);
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.hears_turn().await, OPENING);
+        app.llm.says("We close at six.");
+        relay.says("Great, until when are you open?").await;
+        assert_eq!(relay.hears_turn().await, "We close at six.");
+        let told = &app.llm.requests()[1]["messages"];
+        assert!(told[0]["content"].as_str().unwrap().contains(PURPOSE), "{told}");
+        assert_eq!((&told[1]["content"], &told[2]["content"]), (&json!("(the call is answered)"), &json!(OPENING)));
+        relay.says("Goodbye!").await;
+        phone.relay_ended(relay.until_end().await).await;
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+        let call = app.get(&format!("/calls/{}", placed.sid)).await;
+        let turns: Vec<_> = call["turns"].as_array().unwrap().iter().map(|turn| &turn["turn"]).collect();
+        assert_eq!(turns, [1, 2, 3]);
+    }
+
+    async fn a_machine_that_answers_a_call_over_conversation_relay_gets_its_message(database) {
+        let app = start_with(&database, &[RELAY]).await;
+        let placed = placed(&app).await;
+        app.llm.says(OPENING);
+        let mut phone = app.answers(&placed).await;
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.hears_turn().await, OPENING);
+        let _held = app.llm.says("And who are you?").waits();
+        relay.says("This is the voicemail of Ann.").await;
+        app.llm.wait_for_in_flight(1).await;
+        phone.machine_detected("machine_end_beep").await;
+        // Twilio leaves the session for the document that the call is redirected to.
+        let left = relay.closes();
+        is_changed(&app, &mut phone).await;
+        left.await;
+        assert_eq!((phone.hears(), phone.ended_by()), (&[OPENING.to_owned()][..], Some(Ending::Hangup)));
+        app.llm.wait_for_in_flight(0).await;
+    }
+
+    async fn a_machine_that_breaks_into_the_first_words_of_a_session_is_left_the_purpose(database) {
+        let app = start_with(&database, &[RELAY]).await;
+        let placed = placed(&app).await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Hello Ann, ", "your bicycle ", "is ready."], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        let mut phone = app.answers(&placed).await;
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.next_message().await["token"], "Hello Ann, ");
+        app.llm.says("And who are you?");
+        relay.says("This is the voicemail of Ann.").await;
+        relay.hears_turn().await;
+        phone.machine_detected("machine_end_beep").await;
+        relay.closes().await;
+        is_changed(&app, &mut phone).await;
+        assert_eq!(phone.hears(), [format!("Hello, this is an automated call. It is about the following: {PURPOSE}")]);
     }
 
     async fn a_machine_that_answers_before_the_model_is_left_the_purpose(database) {

@@ -33,7 +33,8 @@ on_both_databases! {
         assert_eq!((connection.attr("language"), connection.attr("transcriptionLanguage")), (Some("de-DE"), Some("de-DE")));
         assert_eq!((connection.attr("interruptible"), connection.attr("dtmfDetection")), (Some("any"), Some("true")));
         assert!(connection.attr("voice").is_some_and(|voice| !voice.contains("Polly.") && !voice.contains("Google.")));
-        assert!(connection.find_all("Language").len() > 12);
+        let languages: Vec<_> = connection.find_all("Language").iter().map(|language| language.attr("code").unwrap().to_owned()).collect();
+        assert_eq!(languages, ["de-DE"], "nobody changes the language");
         assert_eq!(phone.hears().len(), 1, "the greeting is said by Twilio");
 
         let mut relay = phone.relay().await;
@@ -283,6 +284,7 @@ on_both_databases! {
     async fn the_model_may_end_the_call_and_change_the_language(database) {
         let app = TestApp::start_with(&database, &[RELAY, ("VOICE_TOOLS", "end_call,switch_language")]).await;
         let mut phone = app.dials(CALLER, OURS).await;
+        assert!(phone.connect().unwrap().find_all("Language").len() > 12);
         let mut relay = phone.relay().await;
         app.llm.says_and_calls("One moment.", "switch_language", r#"{"language":"de"}"#);
         app.llm.says("Gern.");
@@ -551,6 +553,12 @@ on_both_databases! {
         relay.hears_turn().await;
         phone.relay_ended(relay.drops()).await;
         assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("I want to leave a message").await;
+        app.until("/history/1/conversations", |turns| turns[0]["input_text"] == "I want to leave a message" && turns[0]["gpt_response"].is_string()).await;
+        phone.relay_ended(relay.drops()).await;
+        assert!(phone.is_recording() && phone.hears()[0].contains("after the tone"));
     }
 
     async fn the_end_of_a_session_is_understood_however_little_is_told_of_it(database) {

@@ -11,17 +11,17 @@ use futures_util::future::join_all;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-const STORY: [&str; 3] = [
+pub const STORY: [&str; 3] = [
     "Once upon a time there was a telephone that nobody ever wanted to answer again. ",
     "Then one day somebody called it, and it spoke for the very first time in years. ",
     "They lived happily ever after.",
 ];
-const GREETING: &str = "Hello! How can I help you?";
-const ANSWER: &str = "This is the scripted answer.";
+pub const GREETING: &str = "Hello! How can I help you?";
+pub const ANSWER: &str = "This is the scripted answer.";
 const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
 
 /// A gateway whose calls are spoken by OpenAI's voices, one sound for each voice and sentence.
-async fn speaking(database: &Database, more: &[(&str, &str)]) -> TestApp {
+pub async fn speaking(database: &Database, more: &[(&str, &str)]) -> TestApp {
     let settings = [SPOKEN, more].concat();
     let app = TestApp::start_with(database, &settings).await;
     app.llm.speech_tells_words();
@@ -40,7 +40,7 @@ async fn caller(app: &TestApp) -> Phone {
 }
 
 /// Fetches a URL as Twilio does, without a signature.
-async fn fetch(app: &TestApp, url: &str) -> Answer {
+pub async fn fetch(app: &TestApp, url: &str) -> Answer {
     Answer::of(app.http.get(url)).await
 }
 
@@ -58,12 +58,12 @@ async fn hears(app: &TestApp, phone: &Phone) -> Vec<String> {
 }
 
 /// The sound of a sentence, as text.
-fn said(voice: &str, sentence: &str) -> String {
+pub fn said(voice: &str, sentence: &str) -> String {
     String::from_utf8(sound_of(voice, sentence.trim())).unwrap()
 }
 
 /// Waits until so many sentences were asked of the speech endpoint.
-async fn speeches(app: &TestApp, count: usize) {
+pub async fn speeches(app: &TestApp, count: usize) {
     until(|| app.llm.speech_requests().len() >= count, || format!("{:?}", app.llm.speech_requests())).await;
 }
 

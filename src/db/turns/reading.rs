@@ -18,7 +18,7 @@ pub struct Turn {
     pub ended: bool,
     /// Whether the model failed; some sentences may be there all the same.
     pub failed: bool,
-    /// What follows the answer: `end_call`, `transfer`, or the conversation goes on.
+    /// What follows the answer: `end_call`, `transfer`, `voicemail`, or the conversation goes on.
     pub action: Option<String>,
     /// Whether a process is answering it.
     pub leased: bool,
@@ -33,7 +33,7 @@ pub struct Turn {
 macro_rules! turn {
     ($now:ident) => {
         concat!(
-            "SELECT turn.id, input_text, sentences, answered_at IS NOT NULL AS answered, failed, action, \
+            "SELECT turn.id, input_text, sentences, gpt_response, answered_at IS NOT NULL AS answered, failed, action, \
              COALESCE(lease_until, 0) >= ",
             $now!(),
             " AS leased, language, purpose, turn.created_at \
@@ -49,6 +49,7 @@ struct TurnRow {
     id: i64,
     input_text: String,
     sentences: String,
+    gpt_response: Option<String>,
     answered: bool,
     failed: bool,
     action: Option<String>,
@@ -56,6 +57,12 @@ struct TurnRow {
     language: Option<String>,
     purpose: Option<String>,
     created_at: Micros,
+}
+
+/// The sentences that `progress_turn` wrote; an answer that was never cut into any is one piece.
+fn sentences(written: &str, answer: Option<String>) -> Vec<String> {
+    let sentences: Vec<String> = serde_json::from_str(written).unwrap_or_default();
+    if sentences.is_empty() { answer.into_iter().collect() } else { sentences }
 }
 
 impl Db {
@@ -69,8 +76,7 @@ impl Db {
         Ok(row.map(|row| Turn {
             id: row.id,
             input_text: row.input_text,
-            // Only `progress_turn` writes the column.
-            sentences: serde_json::from_str(&row.sentences).unwrap_or_default(),
+            sentences: sentences(&row.sentences, row.gpt_response),
             ended: row.answered || row.failed,
             failed: row.failed,
             action: row.action,

@@ -3,7 +3,9 @@
 
 use super::PURPOSE;
 use super::answering::Answering;
+use super::hearing::Caller;
 use super::line::{Line, Over};
+use super::playing::{Player, Queued, next_sound};
 use crate::app::App;
 use crate::conversation::call::OnCall;
 use crate::conversation::phrases::Phrases;
@@ -33,10 +35,13 @@ const LIFELESS: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Between the last word and the end of the session; how long words take is only estimated.
 const BREATH: Duration = Duration::from_millis(500);
+
 /// A session.
 pub(super) struct Session {
     pub(super) app: Arc<App>,
     pub(super) line: Line,
+    /// Plays what is said; `None` when Twilio reads it.
+    pub(super) player: Option<Box<Player>>,
     pub(super) call: Arc<OnCall>,
     /// The number of the last turn.
     pub(super) turn: i64,
@@ -50,33 +55,40 @@ pub(super) struct Session {
     pub(super) spoken_until: Instant,
     /// The filler that was said last.
     pub(super) filler: usize,
-    /// The session ends at this time, and then this follows.
-    pub(super) leaving: Option<(Instant, Handoff)>,
+    /// The session ends once all words are spoken, and then this follows.
+    pub(super) leaving: Option<Handoff>,
     /// Done when the session is over: a late answer is not waited for any longer.
     pub(super) gone: CancellationToken,
-    /// When the caller was heard last, and how often in a row there was nothing to hear.
-    pub(super) heard_at: Instant,
-    pub(super) silences: u32,
-    pub(super) keys: String,
-    pub(super) keys_at: Option<Instant>,
-    /// Whether the call had begun before this session.
-    goes_on: bool,
+    pub(super) caller: Caller,
+    opening: Opening,
     time_over_at: Instant,
     ping_at: Instant,
     pub(super) last_frame: Instant,
     pub(super) broken: u32,
 }
 
+/// How a session begins.
+#[derive(Clone, Copy)]
+enum Opening {
+    /// The greeting, which Twilio says if it reads the words; then the caller speaks.
+    Greeted,
+    /// We have called, and speak first.
+    SpeakFirst,
+    /// The call goes on where a lost session left it.
+    TakeUp,
+}
+
 /// What a session waits for.
 enum Event {
     Frame(Result<Message, Over>),
+    Sound(bool),
     Said(Result<Said, LlmError>),
     Time,
     Stop,
 }
 
 /// Holds a session on a WebSocket whose handshake was signed.
-pub(super) async fn run(app: Arc<App>, socket: WebSocketStream) {
+pub(super) async fn run(app: Arc<App>, socket: WebSocketStream, origin: String) {
     let mut line = Line::new(socket);
     let setup = match timeout(SETUP, set_up(&app, &mut line)).await.unwrap_or(Err(UNKNOWN)) {
         Ok(setup) => setup,
@@ -94,8 +106,13 @@ pub(super) async fn run(app: Arc<App>, socket: WebSocketStream) {
             return line.close(Over::Closed(CloseCode::Error, "the gateway cannot serve it")).await;
         }
     };
-    info!(call.sid = call_sid, sessions = app.sessions.len(), "A ConversationRelay session began");
-    let mut session = Session::new(app, line, call, known);
+    info!(
+        call.sid = call_sid,
+        session.id = setup.session_id,
+        sessions = app.sessions.len(),
+        "A ConversationRelay session began"
+    );
+    let mut session = Session::new(app, line, origin, call, known);
     let over = session.talk().await;
     session.leave_off().await;
     session.gone.cancel();
@@ -135,16 +152,25 @@ async fn find_call(app: &App, setup: &Setup) -> Result<Option<(OnCall, RelayCall
 }
 
 impl Session {
-    fn new(app: Arc<App>, line: Line, call: OnCall, known: RelayCall) -> Self {
+    fn new(app: Arc<App>, line: Line, origin: String, call: OnCall, known: RelayCall) -> Self {
         let now = Instant::now();
         let lasted = u64::try_from(app.clock.now().saturating_sub(known.started_at)).unwrap_or(0);
         let left = app.config.voice.longest_call.saturating_sub(Duration::from_micros(lasted));
-        let is_greeted = known.last_turn == 0 && known.relay_failures == 0;
-        let greeting = if is_greeted { app.phrases.of(call.person().language).greeting.as_str() } else { "" };
+        let opening = match (known.last_turn, known.relay_failures) {
+            (0, _) if call.purpose.is_some() => Opening::SpeakFirst,
+            (0, 0) => Opening::Greeted,
+            _ => Opening::TakeUp,
+        };
+        let player = app.synthesiser.is_some().then(|| Box::new(Player::new(origin)));
+        let greeting = match opening {
+            Opening::Greeted if player.is_none() => app.phrases.of(call.person().language).greeting.as_str(),
+            _ => "",
+        };
         Self {
             spoken_until: now + speaking_time(greeting),
             app,
             line,
+            player,
             call: Arc::new(call),
             turn: known.last_turn,
             failures: known.relay_failures,
@@ -153,11 +179,8 @@ impl Session {
             filler: usize::try_from(known.last_turn).unwrap_or(0),
             leaving: None,
             gone: CancellationToken::new(),
-            heard_at: now,
-            silences: 0,
-            keys: String::new(),
-            keys_at: None,
-            goes_on: !is_greeted,
+            caller: Caller::new(now),
+            opening,
             time_over_at: now + left,
             ping_at: now + HEARTBEAT,
             last_frame: now,
@@ -169,9 +192,13 @@ impl Session {
     async fn talk(&mut self) -> Over {
         // A token of the session's own, so that sessions do not wait for each other to look at it.
         let stopping = self.app.stopping.child_token();
-        if self.goes_on
-            && let Err(over) = self.take_up().await
-        {
+        let begun = match self.opening {
+            Opening::Greeted if self.player.is_some() => self.say_fixed(|phrases| &phrases.greeting).await,
+            Opening::Greeted => Ok(()),
+            Opening::SpeakFirst => self.answer_or_apologise("", false).await,
+            Opening::TakeUp => self.take_up().await,
+        };
+        if let Err(over) = begun {
             return over;
         }
         let (mut stop, mut timer) = (pin!(stopping.cancelled()), pin!(sleep_until(self.due())));
@@ -179,6 +206,7 @@ impl Session {
             let event = tokio::select! {
                 biased;
                 frame = self.line.next() => Event::Frame(frame),
+                is_there = next_sound(&mut self.player) => Event::Sound(is_there),
                 said = next_said(&mut self.answering) => Event::Said(said),
                 () = timer.as_mut() => Event::Time,
                 () = stop.as_mut() => Event::Stop,
@@ -186,6 +214,7 @@ impl Session {
             let happened = match event {
                 Event::Frame(Ok(frame)) => self.on_frame(frame).await,
                 Event::Frame(Err(over)) => Err(over),
+                Event::Sound(is_there) => self.on_sound(is_there).await,
                 Event::Said(said) => self.take(said).await,
                 Event::Time => self.on_time(Instant::now()).await,
                 Event::Stop => self.on_stop().await,
@@ -203,20 +232,20 @@ impl Session {
 
     /// What is due next.
     fn due(&self) -> Instant {
-        if let Some((at, _)) = self.leaving {
-            return at.min(self.ping_at);
+        if self.leaving.is_some() {
+            return self.leaving_at().min(self.ping_at);
         }
         let next = match &self.answering {
             Some(answering) => answering.filler_at.min(answering.late_at),
             None => self.silent_at(),
         };
         let due = next.min(self.ping_at).min(self.time_over_at);
-        self.keys_at.map_or(due, |at| at.min(due))
+        self.caller.keys_at.map_or(due, |at| at.min(due))
     }
 
     /// When the caller will have been silent for too long.
     fn silent_at(&self) -> Instant {
-        self.spoken_until.max(self.heard_at) + SILENCE
+        self.spoken_until.max(self.caller.heard_at) + SILENCE
     }
 
     /// Does one thing that is due, if anything is.
@@ -228,17 +257,14 @@ impl Session {
             }
             return self.line.ping().await;
         }
-        if let Some((at, handoff)) = self.leaving {
-            if at > now {
-                return Ok(());
-            }
-            return self.hand_off(handoff).await;
+        if let Some(handoff) = self.leaving {
+            return if self.leaving_at() > now { Ok(()) } else { self.hand_off(handoff).await };
         }
         if self.time_over_at <= now {
             self.cut_short().await?;
             return self.say_and_leave(|phrases| &phrases.time_over, Handoff::TimeOver).await;
         }
-        if self.keys_at.is_some_and(|at| at <= now) {
+        if self.caller.keys_at.is_some_and(|at| at <= now) {
             return self.on_keys().await;
         }
         match self.answering.as_ref().map(|answering| (answering.filler_at, answering.late_at)) {
@@ -252,7 +278,7 @@ impl Session {
     /// The gateway stops: what was to follow follows at once, and otherwise the call is left to the next session.
     async fn on_stop(&mut self) -> Result<(), Over> {
         match self.leaving {
-            Some((_, handoff)) => self.hand_off(handoff).await,
+            Some(handoff) => self.hand_off(handoff).await,
             None => Err(Over::Closed(CloseCode::Restart, "the gateway stops")),
         }
     }
@@ -264,8 +290,8 @@ impl Session {
 
     /// Nothing was said for too long: asked once more, and after a second silence in a row bid goodbye.
     async fn on_silence(&mut self) -> Result<(), Over> {
-        self.silences += 1;
-        let again = self.silences > 1;
+        self.caller.silences += 1;
+        let again = self.caller.silences > 1;
         info!(call.sid = self.call.call_sid, turn = self.turn, again, "The caller said nothing");
         if again {
             return self.say_and_leave(|phrases| &phrases.goodbye, Handoff::Goodbye).await;
@@ -277,25 +303,35 @@ impl Session {
     pub(super) async fn say_fixed(&mut self, words: impl FnOnce(&Phrases) -> &String) -> Result<(), Over> {
         let app = self.app.clone();
         self.spoken = None;
-        self.say(words(app.phrases.of(self.call.person().language)), true).await
+        self.say_phrase(words(app.phrases.of(self.call.person().language))).await
+    }
+
+    /// Says a fixed sentence.
+    pub(super) async fn say_phrase(&mut self, words: &str) -> Result<(), Over> {
+        match self.player {
+            Some(_) => self.queue(Queued::Fixed(words.to_owned())).await,
+            None => self.say(words, true).await,
+        }
     }
 
     async fn say_and_leave(&mut self, words: impl FnOnce(&Phrases) -> &String, then: Handoff) -> Result<(), Over> {
         self.say_fixed(words).await?;
-        self.leave(then);
+        self.leaving = Some(then);
         Ok(())
     }
 
-    /// Sends words to be spoken; `last` says that there is no more to come.
+    /// Sends words that Twilio is to read; `last` says that there is no more to come.
     pub(super) async fn say(&mut self, token: &str, last: bool) -> Result<(), Over> {
-        self.line.send(&ToTwilio::Text { token, last, lang: None, interruptible: None }).await?;
+        self.line.send(&ToTwilio::Text { token, last }).await?;
         self.spoken_until = self.spoken_until.max(Instant::now()) + speaking_time(token);
         Ok(())
     }
 
-    /// Ends the session once all words are spoken.
-    pub(super) fn leave(&mut self, then: Handoff) {
-        self.leaving = Some((self.spoken_until + BREATH, then));
+    /// When all words will have been spoken, and the session may end.
+    fn leaving_at(&self) -> Instant {
+        let is_busy = self.player.as_ref().is_some_and(|player| player.is_busy());
+        let words_over = if is_busy { self.spoken_until.max(Instant::now()) } else { self.spoken_until };
+        words_over + BREATH
     }
 }
 

@@ -1,6 +1,7 @@
 //! How ConversationRelay sessions end.
 
 use super::{BadField, CallRequest, Webhook, sid};
+use crate::conversation::reply::After;
 use crate::twilio::form::Form;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,16 @@ pub enum Handoff {
 }
 
 impl Handoff {
+    /// What follows an answer, if it is not the caller's next turn.
+    pub fn after(answer: After) -> Option<Self> {
+        match answer {
+            After::Listen => None,
+            After::EndCall => Some(Self::EndCall),
+            After::Transfer => Some(Self::Transfer),
+            After::Voicemail => Some(Self::Voicemail),
+        }
+    }
+
     /// As `handoffData`.
     pub fn to_json(self) -> String {
         serde_json::to_string(&self).expect("a name can always be written as JSON")
