@@ -491,6 +491,35 @@ on_both_databases! {
         assert_eq!(app.llm.request_count(), 0);
     }
 
+    async fn a_session_of_another_account_is_refused(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        phone.relay_of("AC00000000000000000000000000000002").await.until_cut().await;
+    }
+
+    async fn an_answer_that_breaks_off_twice_ends_with_an_apology_and_counts_all_its_tokens(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("MAX_RETRIES", "0"), ("VOICE_TOOLS", "switch_language")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.breaks_mid_stream("Once upon a time");
+        app.llm.breaks_mid_stream("there was");
+        relay.says("Tell me a story").await;
+        assert_eq!(relay.hears_turn().await, format!("Once upon a time there was {APOLOGY}"));
+        assert_eq!(app.llm.request_count(), 2, "it is asked for again once");
+        // Each of the two requests of an answer counts.
+        app.llm.says_and_calls("One moment.", "switch_language", r#"{"language":"en"}"#);
+        app.llm.breaks_mid_stream("It is");
+        app.llm.says("five.");
+        relay.says("What is it?").await;
+        assert_eq!(relay.hears_turn().await, "One moment. It is five.");
+        let whole = app.until("/history/1/conversations", |turns| turns[0]["output_tokens"] != 0).await[0].clone();
+        app.llm.says("five.");
+        relay.says("What?").await;
+        relay.hears_turn().await;
+        let single = app.until("/history/1/conversations", |turns| turns[0]["turn"] == 3 && turns[0]["output_tokens"] != 0).await[0].clone();
+        assert!(whole["output_tokens"].as_i64() > single["output_tokens"].as_i64(), "{whole} {single}");
+    }
+
     async fn frames_that_mean_nothing_are_survived(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let phone = app.dials(CALLER, OURS).await;

@@ -12,7 +12,7 @@ pub struct Turn {
     pub id: i64,
     /// What was said.
     pub input_text: String,
-    /// The sentences of the answer that are complete.
+    /// The sentences of the answer that are complete; an answer over ConversationRelay may be one piece.
     pub sentences: Vec<String>,
     /// Whether no more will come: the answer is complete, or failed.
     pub ended: bool,

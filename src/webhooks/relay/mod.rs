@@ -7,6 +7,7 @@ mod hearing;
 mod line;
 mod playing;
 mod session;
+mod setup;
 mod speaking;
 
 use super::in_time::{Trouble, in_time};
@@ -113,7 +114,7 @@ pub async fn open(signed: SignedHandshake, socket: WebSocket, app: Data<&Arc<App
         .max_frame_size(Some(LONGEST_FRAME_BYTES));
     let (app, place) = (app.clone(), app.sessions.token());
     let talk = move |socket| async move {
-        session::run(app, socket, signed.origin).await;
+        setup::run(app, socket, signed.origin).await;
         drop(place);
     };
     Ok(socket.config(config).on_upgrade(talk).into_response())

@@ -1,7 +1,6 @@
 //! One session: everything that happens on it, in the order it happens. One task, one loop; what takes time is waited for
 //! beside the caller, who may break in at any moment.
 
-use super::PURPOSE;
 use super::answering::Answering;
 use super::hearing::Caller;
 use super::line::{Line, Over};
@@ -12,22 +11,18 @@ use crate::conversation::phrases::Phrases;
 use crate::conversation::reply::Said;
 use crate::conversation::speech::speaking_time;
 use crate::conversation::talk::Talk;
-use crate::db::DbError;
 use crate::db::relay::RelayCall;
 use crate::llm::LlmError;
-use crate::twilio::relay_messages::{self, FromTwilio, Setup, ToTwilio};
-use crate::webhooks::on_call::on_call;
-use crate::webhooks::requests::{CallRequest, Handoff};
-use poem::web::websocket::{CloseCode, Message, WebSocketStream};
+use crate::twilio::relay_messages::ToTwilio;
+use crate::webhooks::requests::Handoff;
+use poem::web::websocket::{CloseCode, Message};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
-/// How long the first frame may take.
-const SETUP: Duration = Duration::from_secs(10);
 /// How often a sign of life is asked for, and after how long without any frame the connection counts as lost.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 const LIFELESS: Duration = Duration::from_secs(60);
@@ -87,72 +82,9 @@ enum Event {
     Stop,
 }
 
-/// Holds a session on a WebSocket whose handshake was signed.
-pub(super) async fn run(app: Arc<App>, socket: WebSocketStream, origin: String) {
-    let mut line = Line::new(socket);
-    let setup = match timeout(SETUP, set_up(&app, &mut line)).await.unwrap_or(Err(UNKNOWN)) {
-        Ok(setup) => setup,
-        Err(over) => {
-            warn!("Refused a ConversationRelay session that does not say whose call it is");
-            return line.close(over).await;
-        }
-    };
-    let call_sid = setup.call_sid.as_str();
-    let (call, known) = match find_call(&app, &setup).await {
-        Ok(Some(found)) => found,
-        Ok(None) => return line.close(UNKNOWN).await,
-        Err(cause) => {
-            error!(call.sid = call_sid, error = %cause, "A ConversationRelay session could not begin");
-            return line.close(Over::Closed(CloseCode::Error, "the gateway cannot serve it")).await;
-        }
-    };
-    info!(
-        call.sid = call_sid,
-        session.id = setup.session_id,
-        sessions = app.sessions.len(),
-        "A ConversationRelay session began"
-    );
-    let mut session = Session::new(app, line, origin, call, known);
-    let over = session.talk().await;
-    session.leave_off().await;
-    session.gone.cancel();
-    info!(call.sid = call_sid, "A ConversationRelay session is over: {over:?}");
-    session.line.close(over).await;
-}
-
-/// What is answered to somebody who does not say whose call it is.
-const UNKNOWN: Over = Over::Closed(CloseCode::Policy, "a setup with the token of its call must come first");
-
-/// The first frame, which must be of a call that was handed over.
-async fn set_up(app: &App, line: &mut Line) -> Result<Setup, Over> {
-    let frame = loop {
-        match line.next().await? {
-            Message::Text(text) => break text,
-            Message::Ping(_) | Message::Pong(_) => {}
-            _ => return Err(UNKNOWN),
-        }
-    };
-    let Ok(FromTwilio::Setup(setup)) = relay_messages::parse(&frame) else { return Err(UNKNOWN) };
-    let token = setup.custom_parameters.get("token").map(String::as_str).unwrap_or_default();
-    let is_its_call = app.tokens.open(PURPOSE, token, app.clock.now()).is_some_and(|call| call == setup.call_sid);
-    let ours = app.config.twilio.account_sid.as_ref();
-    let is_our_account = ours.is_none_or(|ours| *ours == setup.account_sid);
-    if is_its_call && is_our_account { Ok(setup) } else { Err(UNKNOWN) }
-}
-
-/// Who is on the telephone, and where the call stands; `None` when it is nobody's call.
-async fn find_call(app: &App, setup: &Setup) -> Result<Option<(OnCall, RelayCall)>, DbError> {
-    let request = CallRequest::from(setup);
-    let Some(call) = on_call(app, &request).await? else { return Ok(None) };
-    let now = app.clock.now();
-    app.db.record_call(Some(call.person().user_id), request.event(now)).await?;
-    let Some(known) = app.db.relay_call(&call.call_sid).await? else { return Ok(None) };
-    let call = call.in_language(known.language.as_deref());
-    Ok(Some((OnCall { purpose: known.purpose.clone(), ..call }, known)))
-}
-
 impl Session {
-    fn new(app: Arc<App>, line: Line, origin: String, call: OnCall, known: RelayCall) -> Self {
+    /// A session at its beginning.
+    pub(super) fn new(app: Arc<App>, line: Line, origin: String, call: OnCall, known: RelayCall) -> Self {
         let now = Instant::now();
         let lasted = u64::try_from(app.clock.now().saturating_sub(known.started_at)).unwrap_or(0);
         let left = app.config.voice.longest_call.saturating_sub(Duration::from_micros(lasted));
@@ -189,7 +121,7 @@ impl Session {
     }
 
     /// Talks until the session is over.
-    async fn talk(&mut self) -> Over {
+    pub(super) async fn talk(&mut self) -> Over {
         // A token of the session's own, so that sessions do not wait for each other to look at it.
         let stopping = self.app.stopping.child_token();
         let begun = match self.opening {
