@@ -16,9 +16,14 @@ CREATE INDEX sms_logs_by_answer ON sms_logs (answered_with) WHERE answered_with 
 
 ALTER TABLE call_logs ADD COLUMN account_sid TEXT;
 
--- The jobs of one lane are done one after the other, in the order of their ids.
+-- The jobs of one lane are done one after the other, in the order of their ids. A claimed job is being worked on until run_at.
+-- tried_since is when its patience began anew, if it was not when the job was written.
 ALTER TABLE jobs ADD COLUMN lane TEXT;
+ALTER TABLE jobs ADD COLUMN claimed BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE jobs ADD COLUMN tried_since BIGINT;
 CREATE INDEX jobs_by_lane ON jobs (lane, id) WHERE gave_up_at IS NULL AND lane IS NOT NULL;
+DROP INDEX jobs_due;
+CREATE INDEX jobs_due ON jobs (run_at, id) WHERE gave_up_at IS NULL;
 
 -- What the opt-out was taken from: the words of the text, or Twilio's error code.
 ALTER TABLE opt_outs ADD COLUMN evidence TEXT;

@@ -9,13 +9,14 @@ use crate::conversation::service::AnswerError;
 use crate::db::conversations::Except;
 use crate::db::jobs::{Job, REPLY};
 use crate::db::messages::{Message, TextDecision, reply_status};
-use crate::db::replies::Sent;
+use crate::db::replies::{Ended, Sent};
 use crate::db::{Db, DbError};
 use crate::sms::decision::{SmsService, Text};
 use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
 use crate::twilio::rest::{Outgoing, Rest};
 use std::sync::Arc;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 /// How much our clock may be ahead of Twilio's.
@@ -38,6 +39,8 @@ pub struct Replier {
     pub directory: Directory,
     /// How replies are sent late; none without an account.
     pub rest: Option<Rest>,
+    /// Wakes the outbox: the next job of a lane is due.
+    pub wake: Arc<Notify>,
     /// Where Twilio reports a reply's progress.
     pub status_callback: Option<Arc<str>>,
 }
@@ -64,26 +67,32 @@ impl Replier {
     /// Answers a text that a webhook just brought, handing the reply to the webhook if it still waits.
     pub async fn answer(&self, due: Due, waiting: Waiting) {
         let decided = self.claims.held(&due.job, self.decide(&due)).await;
-        let setback = match decided {
+        let outcome = match decided {
             Ok(decision) if waiting.take() => {
                 let reply = decision.reply_text.clone();
                 let now = self.clock.now();
                 match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
-                    Ok(true) => return waiting.hand_over(reply),
-                    Ok(false) => return,
+                    Ok(Ended::NotOurs) => return,
+                    Ok(ended) => {
+                        waiting.hand_over(reply);
+                        if ended == Ended::NextWaits {
+                            self.wake.notify_one();
+                        }
+                        return;
+                    }
                     Err(error) => {
                         waiting.give_up();
-                        error.into()
+                        Err(error.into())
                     }
                 }
             }
-            Ok(decision) => match self.claims.held(&due.job, self.send_decided(&due, decision)).await {
-                Ok(()) => return,
-                Err(setback) => setback,
-            },
-            Err(setback) => setback,
+            Ok(decision) => self.claims.held(&due.job, self.send_decided(&due, decision)).await,
+            Err(setback) => Err(setback),
         };
-        self.claims.put_off(&due.job, GIVE_UP_AFTER, setback).await;
+        if let Err(setback) = outcome {
+            self.claims.put_off(&due.job, GIVE_UP_AFTER, setback).await;
+        }
+        self.wake.notify_one();
     }
 
     /// Goes on with a reply from where its row says it is.
