@@ -133,7 +133,7 @@ impl App {
         let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up, wake.clone());
         let speaks = config.voice.speech == SpeechSource::OpenAi && llm.can_speak();
         let synthesiser = speaks.then(|| Synthesiser::new(llm.clone()));
-        let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout);
+        let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout, config.sms);
         let replier = Replier {
             db: db.clone(),
             clock: clock.clone(),

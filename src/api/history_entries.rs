@@ -2,6 +2,7 @@
 
 use super::values::{Nullable, Timestamp};
 use crate::db::{Db, DbError, calls, conversations, messages, voicemails};
+use crate::twilio::errors;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use serde::Deserialize;
@@ -270,11 +271,22 @@ pub(super) struct Sms {
     decision: Nullable<String>,
     /// The reply.
     reply_text: Nullable<String>,
-    /// `answered` at once, `pending`, `sending`, `draft`, `ignored`, or Twilio's word for a reply that was sent later
+    /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `ignored`, `canceled` (the receiver opted out), or Twilio's word for a reply that was sent later
     /// (`queued`, `sent`, `delivered`, `undelivered`, `failed` …); null while it is being decided.
     reply_status: Nullable<String>,
+    /// Why the text is not answered: `keyword`, `opted out`, `own number`, `inactive user`, `sender is no person` (a short code
+    /// or a name), `automatic reply`, `reaction`, or `too many replies` (`SMS_LOOP_LIMIT`). Null for the others.
+    reason: Nullable<String>,
     /// Twilio's error code of a reply that failed.
     error_code: Nullable<i64>,
+    /// What the code means, if it is a common one.
+    error: Nullable<String>,
+    /// The segments the reply takes; null without a reply, and on other channels than SMS.
+    segments: Nullable<i64>,
+    /// Their encoding: `gsm7`, or `ucs2` when a character of the reply is not in the GSM alphabet.
+    encoding: Nullable<String>,
+    /// What they cost by `SMS_SEGMENT_PRICE`; null when it is not set.
+    cost_estimate: Nullable<f64>,
     /// When it came in.
     created_at: Timestamp,
 }
@@ -306,7 +318,12 @@ impl From<messages::Message> for Sms {
             decision: row.decision.into(),
             reply_text: row.reply_text.into(),
             reply_status: row.reply_status.into(),
+            reason: row.reason.into(),
+            error: row.error_code.and_then(errors::meaning).map(str::to_owned).into(),
             error_code: row.error_code.into(),
+            segments: row.segments.into(),
+            encoding: row.encoding.into(),
+            cost_estimate: row.cost_estimate.into(),
             created_at: Timestamp(row.created_at),
         }
     }
@@ -327,7 +344,12 @@ impl Example for Sms {
             decision: Some("yes".to_owned()).into(),
             reply_text: Some("Yes, I can help you tomorrow.".to_owned()).into(),
             reply_status: Some("answered".to_owned()).into(),
+            reason: None.into(),
             error_code: None.into(),
+            error: None.into(),
+            segments: Some(1).into(),
+            encoding: Some("gsm7".to_owned()).into(),
+            cost_estimate: Some(0.0083).into(),
             created_at: Timestamp::EXAMPLE,
         }
     }

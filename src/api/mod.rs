@@ -10,6 +10,7 @@ mod health;
 mod history;
 mod history_entries;
 mod idempotency;
+mod opt_outs;
 mod outcome;
 mod paths;
 mod preferences;
@@ -65,6 +66,7 @@ type Operations = Documented<(
     conversation::ConversationApi,
     calls::CallsApi,
     sms::SmsApi,
+    opt_outs::OptOutsApi,
     history::HistoryApi,
     health::HealthApi,
 )>;
@@ -76,6 +78,7 @@ const OPERATIONS: Operations = Documented((
     conversation::ConversationApi,
     calls::CallsApi,
     sms::SmsApi,
+    opt_outs::OptOutsApi,
     history::HistoryApi,
     health::HealthApi,
 ));

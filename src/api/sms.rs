@@ -99,7 +99,15 @@ impl SmsApi {
         let (user_id, text) = (body.0.user_id.0, body.0.text.into_inner());
         let person = app.directory.person(user_id).await?.ok_or_else(|| no_user(user_id))?;
         let asked_at = app.clock.now();
-        let asked = Text { person: &person, peer: "", text: &text, media: 0, except: Except::Nothing };
+        let asked = Text {
+            person: &person,
+            peer: "",
+            channel: "sms",
+            profile_name: None,
+            text: &text,
+            media: 0,
+            except: Except::Nothing,
+        };
         let decided = app.sms.decide(asked).await?;
         let (text_ms, decision) = (decided.elapsed_ms.round(), decided.decision);
         let (tokens_in, tokens_out) = (decision.input_tokens, decision.output_tokens);

@@ -59,7 +59,7 @@ fn read(env: &mut Env) -> Config {
         admin_api_key_generated,
         auth_token_generated,
         voice: voice(env),
-        sms: SmsConfig { reply_budget: env.or("SMS_REPLY_BUDGET", Duration::from_secs(10), |text| seconds(text, 12)) },
+        sms: sms(env),
         twiml_templates_dir: env.optional("TWIML_TEMPLATES_DIR", values::directory),
         unknown_callers: env.or("UNKNOWN_CALLERS", UnknownCallers::Create, |text| {
             choice(text, &[("create", UnknownCallers::Create), ("refuse", UnknownCallers::Refuse)])
@@ -133,6 +133,17 @@ fn voice(env: &mut Env) -> VoiceConfig {
         summaries: env.or("CALL_SUMMARIES", true, boolean),
         tools: env.or("VOICE_TOOLS", Vec::new(), voice_tools),
         longest_voicemail: Duration::from_secs(voicemail_max_seconds),
+    }
+}
+
+fn sms(env: &mut Env) -> SmsConfig {
+    SmsConfig {
+        reply_budget: env.or("SMS_REPLY_BUDGET", Duration::from_secs(10), |text| seconds(text, 12)),
+        max_segments: env.or("SMS_MAX_SEGMENTS", 4, |text| number(text, 1..=100)),
+        smart_encoding: env.or("SMS_SMART_ENCODING", true, boolean),
+        segment_price: env.optional("SMS_SEGMENT_PRICE", |text| number(text, 0.0..=100.0)),
+        keyword_replies: env.or("SMS_KEYWORD_REPLIES", false, boolean),
+        loop_limit: env.or("SMS_LOOP_LIMIT", 30, |text| number(text, 1..=10_000)),
     }
 }
 

@@ -250,12 +250,22 @@ impl VoiceTool {
     }
 }
 
-/// Time limits of a text message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How texts are answered.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SmsConfig {
     /// How long the webhook waits for a reply before it is sent later, at most 12 s: Twilio gives up after 15 s
     /// (`SMS_REPLY_BUDGET`).
     pub reply_budget: Duration,
+    /// The most segments a reply may take, 1 to 100 (`SMS_MAX_SEGMENTS`).
+    pub max_segments: usize,
+    /// Whether typographic signs are written in the GSM alphabet when that saves segments (`SMS_SMART_ENCODING`).
+    pub smart_encoding: bool,
+    /// What one segment costs, 0 to 100 in any currency (`SMS_SEGMENT_PRICE`).
+    pub segment_price: Option<f64>,
+    /// Whether STOP, START and HELP are answered here instead of by Twilio (`SMS_KEYWORD_REPLIES`).
+    pub keyword_replies: bool,
+    /// The most replies that one peer gets in ten minutes, 1 to 10000 (`SMS_LOOP_LIMIT`).
+    pub loop_limit: i64,
 }
 
 /// What becomes of people whose number belongs to no user.

@@ -52,6 +52,7 @@ fn the_template_holds_the_defaults() {
             "OPENAI_BASE_URL",
             "OPENAI_TRANSCRIBE_MODEL",
             "PUBLIC_BASE_URL",
+            "SMS_SEGMENT_PRICE",
             "SPEECH_MODEL",
             "SYSTEM_PROMPT",
             "TRANSFER_NUMBER",
@@ -98,7 +99,15 @@ fn nothing_set_gives_the_documented_defaults() {
         longest_voicemail: Duration::from_secs(120),
     };
     assert_eq!(config.voice, voice);
-    assert_eq!(config.sms, SmsConfig { reply_budget: Duration::from_secs(10) });
+    let sms = SmsConfig {
+        reply_budget: Duration::from_secs(10),
+        max_segments: 4,
+        smart_encoding: true,
+        segment_price: None,
+        keyword_replies: false,
+        loop_limit: 30,
+    };
+    assert_eq!(config.sms, sms);
     assert_eq!(config.unknown_callers, UnknownCallers::Create);
     assert!(config.auto_reply_default);
 }

@@ -7,11 +7,13 @@ use sqlx::FromRow;
 
 /// Inserts a text that has no reply job; rows written.
 macro_rules! log_message {
-    ($c:ident, $new:ident, $status:expr, $reply:expr) => {
+    ($c:ident, $new:ident, $status:expr, $reply:expr, $reason:expr) => {
         sqlx::query(
             "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
-             incoming_text, media, reply_text, reply_status, input_tokens, output_tokens, created_at) \
-             VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, $9, $10, 0, 0, $11) ON CONFLICT (message_sid) DO NOTHING",
+             messaging_service_sid, profile_name, incoming_text, media, reply_text, reply_status, reason, input_tokens, \
+             output_tokens, created_at) \
+             VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14) \
+             ON CONFLICT (message_sid) DO NOTHING",
         )
         .bind($new.user_id)
         .bind(&$new.peer)
@@ -19,34 +21,71 @@ macro_rules! log_message {
         .bind($new.channel)
         .bind(&$new.from)
         .bind(&$new.to)
+        .bind(&$new.messaging_service_sid)
+        .bind(&$new.profile_name)
         .bind(&$new.text)
         .bind(&$new.media)
         .bind(&$reply)
         .bind($status)
+        .bind($reason)
         .bind($new.at)
         .execute(&mut *$c)
         .await?
         .rows_affected()
     };
 }
+pub(super) use log_message;
 
 /// Where the reply to a text stands, as it is stored and shown. After a send by REST it takes Twilio's own words (`queued`,
 /// `sent`, `delivered`, `undelivered`, `failed` …).
 pub mod reply_status {
     /// Went out as `<Message>` in the answer to the webhook.
     pub const ANSWERED: &str = "answered";
+    /// A keyword that was answered with a fixed sentence; no model is told of it.
+    pub const CONFIRMED: &str = "confirmed";
     /// Written, to be sent through Twilio's REST API.
     pub const PENDING: &str = "pending";
     /// Handed to Twilio's REST API, whose answer is not in yet.
     pub const SENDING: &str = "sending";
     /// Written, for a person to look at; nothing was sent.
     pub const DRAFT: &str = "draft";
-    /// The text is not to be answered: a keyword, an inactive user, one who opted out, one of our own numbers.
+    /// The text is not to be answered, for one of the [`super::reason`]s.
     pub const IGNORED: &str = "ignored";
     /// Not sent, because its receiver told us to stop meanwhile.
     pub const CANCELED: &str = "canceled";
     /// Given up, or refused by Twilio.
     pub const FAILED: &str = "failed";
+}
+
+/// Why a text is not answered, as it is stored and shown.
+pub mod reason {
+    /// STOP, START or HELP.
+    pub const KEYWORD: &str = "keyword";
+    /// The sender opted out.
+    pub const OPTED_OUT: &str = "opted out";
+    /// It came from a number of ours.
+    pub const OWN_NUMBER: &str = "own number";
+    /// The user is inactive.
+    pub const INACTIVE: &str = "inactive user";
+    /// It came from a short code or a name, where nobody reads answers.
+    pub const NO_PERSON: &str = "sender is no person";
+    /// A machine wrote it in answer to another text.
+    pub const AUTO_REPLY: &str = "automatic reply";
+    /// A thumb up and the like.
+    pub const REACTION: &str = "reaction";
+    /// The peer got as many replies as `SMS_LOOP_LIMIT` allows.
+    pub const LOOP: &str = "too many replies";
+}
+
+/// What becomes of a text that no model is asked about.
+#[derive(Debug, Clone)]
+pub enum Unasked {
+    /// It is not answered, for one of the [`reason`]s.
+    Ignored(&'static str),
+    /// It is answered with this sentence.
+    Answered(String),
+    /// It is a keyword and answered with this sentence.
+    Confirmed(String),
 }
 
 /// One text with its decision and reply.
@@ -68,6 +107,10 @@ pub struct Message {
     pub from_number: Option<String>,
     /// The receiver's address.
     pub to_number: Option<String>,
+    /// The Messaging Service it came through, or none.
+    pub messaging_service_sid: Option<String>,
+    /// What the sender is called on WhatsApp or RCS.
+    pub profile_name: Option<String>,
     /// What was written.
     pub incoming_text: String,
     /// JSON list of `{url, content_type}`.
@@ -78,10 +121,18 @@ pub struct Message {
     pub reply_text: Option<String>,
     /// See [`reply_status`].
     pub reply_status: Option<String>,
+    /// Why it is not answered; see [`reason`].
+    pub reason: Option<String>,
     /// Twilio's id of a reply sent by REST.
     pub reply_sid: Option<String>,
     /// Twilio's error code of a reply that failed.
     pub error_code: Option<i64>,
+    /// The segments the reply takes; none on channels that know no segments.
+    pub segments: Option<i64>,
+    /// `gsm7` or `ucs2`, with the segments.
+    pub encoding: Option<String>,
+    /// What they cost by `SMS_SEGMENT_PRICE`.
+    pub cost_estimate: Option<f64>,
     /// When it came in.
     pub created_at: Micros,
     /// When sending by REST was first tried.
@@ -103,12 +154,19 @@ pub struct NewMessage {
     pub from: String,
     /// Our address, with its channel's prefix.
     pub to: String,
+    /// The Messaging Service it came through, or none.
+    pub messaging_service_sid: Option<String>,
+    /// What the sender is called on WhatsApp or RCS.
+    pub profile_name: Option<String>,
     /// What was written.
     pub text: String,
     /// JSON list of `{url, content_type}`.
     pub media: Option<String>,
     /// When it came in.
     pub at: Micros,
+    /// The most replies that its peer may get in ten minutes.
+    #[serde(skip)]
+    pub loop_limit: i64,
 }
 
 /// A decision on a text, and what it took.
@@ -118,6 +176,12 @@ pub struct TextDecision {
     pub decision: &'static str,
     /// The reply.
     pub reply_text: String,
+    /// The segments it takes; none on channels that know no segments.
+    pub segments: Option<i64>,
+    /// `gsm7` or `ucs2`, with the segments.
+    pub encoding: Option<&'static str>,
+    /// What they cost by `SMS_SEGMENT_PRICE`.
+    pub cost_estimate: Option<f64>,
     /// Tokens of the prompt.
     pub input_tokens: i64,
     /// Tokens of the answer.
@@ -125,34 +189,18 @@ pub struct TextDecision {
 }
 
 impl Db {
-    /// Writes a text that nobody is to answer, or that is answered with the fixed sentence `reply`. False when it was here
-    /// before.
+    /// Writes a text that no model is asked about, unless it was here before.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn log_message(&self, new: NewMessage, reply: Option<String>) -> Result<bool, DbError> {
-        let status = if reply.is_some() { reply_status::ANSWERED } else { reply_status::IGNORED };
-        unit!(self, [new, reply], |c| { Ok(log_message!(c, new, status, reply) > 0) })
-    }
-
-    /// Writes a STOP or START with what it changes: whether the sender may be written to.
-    ///
-    /// # Errors
-    /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn log_opt_out(&self, new: NewMessage, opted_out: bool) -> Result<(), DbError> {
-        unit!(self, [new], |c| {
-            if log_message!(c, new, reply_status::IGNORED, None::<String>) == 0 {
-                return Ok(());
-            }
-            let change = if opted_out {
-                let text = "INSERT INTO opt_outs (peer_number, own_number, message_sid, created_at) \
-                            VALUES ($1, $2, $3, $4) ON CONFLICT (peer_number, own_number) DO NOTHING";
-                sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.message_sid).bind(new.at)
-            } else {
-                let text = "DELETE FROM opt_outs WHERE peer_number = $1 AND own_number = $2";
-                sqlx::query(text).bind(&new.from).bind(&new.to)
-            };
-            change.execute(&mut *c).await?;
+    pub async fn log_message(&self, new: NewMessage, unasked: Unasked) -> Result<(), DbError> {
+        let (status, reply, reason) = match unasked {
+            Unasked::Ignored(reason) => (reply_status::IGNORED, None, Some(reason)),
+            Unasked::Answered(reply) => (reply_status::ANSWERED, Some(reply), None),
+            Unasked::Confirmed(reply) => (reply_status::CONFIRMED, Some(reply), Some(reason::KEYWORD)),
+        };
+        unit!(self, [new, reply], |c| {
+            log_message!(c, new, status, reply, reason);
             Ok(())
         })
     }
@@ -172,8 +220,8 @@ impl Db {
         unit!(self, [text, decision], |c| {
             Ok(sqlx::query_as(
                 "INSERT INTO sms_logs (user_id, peer, channel, direction, incoming_text, decision, reply_text, \
-                 input_tokens, output_tokens, created_at, decided_at) \
-                 VALUES ($1, '', 'api', 'inbound', $2, $3, $4, $5, $6, $7, $8) RETURNING *",
+                 input_tokens, output_tokens, created_at, decided_at, segments, encoding, cost_estimate) \
+                 VALUES ($1, '', 'api', 'inbound', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING *",
             )
             .bind(user_id)
             .bind(&text)
@@ -183,6 +231,9 @@ impl Db {
             .bind(decision.output_tokens)
             .bind(asked_at)
             .bind(now)
+            .bind(decision.segments)
+            .bind(decision.encoding)
+            .bind(decision.cost_estimate)
             .fetch_one(&mut *c)
             .await?)
         })

@@ -14,6 +14,7 @@ use crate::db::{Db, DbError};
 use crate::sms::decision::{SmsService, Text};
 use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
+use crate::twilio::address::Address;
 use crate::twilio::rest::{Outgoing, Rest};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -57,6 +58,10 @@ pub struct Due {
     pub from: String,
     /// Our address.
     pub to: String,
+    /// The Messaging Service that the text came through, or none.
+    pub service: Option<String>,
+    /// What the sender is called on WhatsApp or RCS.
+    pub profile_name: Option<String>,
     /// What was written.
     pub text: String,
     /// How many files came with it.
@@ -108,6 +113,9 @@ impl Replier {
             (Some(reply), Some(started)) => self.send_again(&due, &reply, started).await,
             (Some(reply), None) => self.send(&due, &reply).await,
             (None, _) => {
+                if self.is_canceled(&due).await? {
+                    return Ok(());
+                }
                 let decision = self.decide(&due).await?;
                 if job.kind == REPLY {
                     self.send_decided(&due, decision).await
@@ -135,6 +143,8 @@ impl Replier {
             peer: message.peer.clone(),
             from: peer_address.clone().unwrap_or_default(),
             to: own_address.clone().unwrap_or_default(),
+            service: message.messaging_service_sid.clone(),
+            profile_name: message.profile_name.clone(),
             text: message.incoming_text.clone(),
             media: media.map_or(0, |list| list.len()),
         }))
@@ -144,6 +154,8 @@ impl Replier {
         let text = Text {
             person: &due.person,
             peer: &due.peer,
+            channel: Address::parse(&due.from).channel,
+            profile_name: due.profile_name.as_deref(),
             text: &due.text,
             media: due.media,
             except: Except::Text(due.job.subject_id),
@@ -188,8 +200,7 @@ impl Replier {
     }
 
     async fn send(&self, due: &Due, reply: &str) -> Result<(), Setback> {
-        if self.db.is_opted_out(&due.from, &due.to).await? {
-            self.db.settle_message(self.clock.now(), &due.job, None, reply_status::CANCELED, None).await?;
+        if self.is_canceled(due).await? {
             return Ok(());
         }
         let rest = self.rest()?;
@@ -198,6 +209,15 @@ impl Replier {
         }
         let sent = rest.send_message(&self.outgoing(due, reply)).await?;
         self.sent(due, sent.sid, &sent.status).await
+    }
+
+    /// Whether the receiver told us to stop; then the job is ended.
+    async fn is_canceled(&self, due: &Due) -> Result<bool, DbError> {
+        let is_opted_out = self.db.is_opted_out(&due.from, &due.to, due.service.as_deref()).await?;
+        if is_opted_out {
+            self.db.settle_message(self.clock.now(), &due.job, None, reply_status::CANCELED, None).await?;
+        }
+        Ok(is_opted_out)
     }
 
     async fn sent(&self, due: &Due, sid: String, status: &str) -> Result<(), Setback> {

@@ -10,7 +10,7 @@ use crate::db::jobs::Job;
 use crate::db::outbound::OutboundText;
 use crate::db::voicemails::{Voicemail, VoicemailCall};
 use crate::llm::Llm;
-use crate::sms::decision::shortened;
+use crate::sms::segments::Limit;
 use crate::twilio::address::Address;
 use crate::twilio::rest::{Rest, RestError};
 use crate::twilio::voices;
@@ -119,7 +119,11 @@ impl Voicemails {
             peer: String::new(),
             from: from.to_owned(),
             to: to.to_owned(),
-            text: shortened(words.notice(caller, transcript, voicemail.duration_seconds.unwrap_or_default())),
+            text: Limit::Message.shorten(words.notice(
+                caller,
+                transcript,
+                voicemail.duration_seconds.unwrap_or_default(),
+            )),
             occasion: format!("voicemail {}", voicemail.id),
             at: self.clock.now(),
         })

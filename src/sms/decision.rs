@@ -1,19 +1,19 @@
 //! The decision about a text: yes or no, and what to reply.
 
+use super::segments::{self, Encoding, Limit};
 use crate::clock::Clock;
+use crate::config::SmsConfig;
 use crate::conversation::party::Person;
 use crate::conversation::service::AnswerError;
-use crate::conversation::speech::cut_at;
 use crate::conversation::thread;
 use crate::db::Db;
 use crate::db::conversations::Except;
 use crate::db::messages::TextDecision;
-use crate::llm::{Llm, Prompt, Verdict};
+use crate::llm::{Llm, Message, Prompt, Verdict};
+use crate::twilio::voices::Language;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Twilio refuses a longer body (error 14103), counted as UTF-16 code units here to be safe.
-const MESSAGE_UNITS: usize = 1600;
+use tracing::debug;
 
 /// Decides about texts. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +23,7 @@ pub struct SmsService {
     clock: Clock,
     role: Arc<str>,
     timeout: Duration,
+    config: SmsConfig,
 }
 
 /// A text to decide about.
@@ -32,6 +33,10 @@ pub struct Text<'a> {
     pub person: &'a Person,
     /// The other side; see [`crate::conversation::party::Party::peer`].
     pub peer: &'a str,
+    /// `sms`, `whatsapp` …: only SMS has segments.
+    pub channel: &'a str,
+    /// What the sender is called on WhatsApp or RCS, if that is told.
+    pub profile_name: Option<&'a str>,
     /// What was written.
     pub text: &'a str,
     /// How many pictures or other files came with it.
@@ -51,8 +56,8 @@ pub struct Decided {
 
 impl SmsService {
     /// A service that asks `llm` and remembers in `db`.
-    pub fn new(db: Db, llm: Arc<Llm>, clock: Clock, role: &str, timeout: Duration) -> Self {
-        Self { db, llm, clock, role: Arc::from(role), timeout }
+    pub fn new(db: Db, llm: Arc<Llm>, clock: Clock, role: &str, timeout: Duration, config: SmsConfig) -> Self {
+        Self { db, llm, clock, role: Arc::from(role), timeout, config }
     }
 
     /// Decides about a text with what was said before in mind. Stores nothing.
@@ -62,72 +67,107 @@ impl SmsService {
     pub async fn decide(&self, text: Text<'_>) -> Result<Decided, AnswerError> {
         let started = Instant::now();
         let earlier = self.db.thread(text.person.user_id, text.peer, text.except).await?;
-        let said = described(text.text, text.media);
+        let said = described(text.text, text.media, text.profile_name);
         let thread = thread::thread(earlier, &said, self.clock.now(), text.person.conversation_timeout);
-        let prompt = Prompt { system: self.instructions(text.person), messages: thread.messages, ..Prompt::default() };
-        let decision = self.llm.decide(&prompt, self.timeout).await?;
+        let (language, is_sms) = (text.person.language, text.channel == "sms");
+        let limit = if is_sms { Limit::Segments(self.config.max_segments) } else { Limit::Message };
+        let budget = match likely_encoding(text.text, language) {
+            Encoding::Gsm7 if is_sms => format!("{} characters without emoji", limit.characters(Encoding::Gsm7)),
+            encoding => format!("{} characters", limit.characters(encoding)),
+        };
+        let system = self.instructions(language, &budget);
+        let mut prompt = Prompt { system, messages: thread.messages, ..Prompt::default() };
+        let mut decision = self.llm.decide(&prompt, self.timeout).await?;
+        let mut reply_text = self.written(decision.reply_text, is_sms);
+        if !limit.holds(&reply_text) {
+            prompt.system = format!("{} {TOO_LONG} At most {budget}.", prompt.system);
+            prompt.messages.push(Message::assistant(reply_text.as_str()));
+            prompt.messages.push(Message::user("(Please write a shorter reply.)"));
+            match self.llm.decide(&prompt, self.timeout.saturating_sub(started.elapsed())).await {
+                Ok(shorter) => {
+                    decision.input_tokens += shorter.input_tokens;
+                    decision.output_tokens += shorter.output_tokens;
+                    reply_text = self.written(shorter.reply_text, is_sms);
+                }
+                Err(error) => debug!(%error, "A reply that is too long cannot be had shorter"),
+            }
+            reply_text = limit.shorten(reply_text);
+        }
+        let size = is_sms.then(|| segments::segments(&reply_text));
         let decision = TextDecision {
             decision: match decision.verdict {
                 Verdict::Yes => "yes",
                 Verdict::No => "no",
                 Verdict::Unsure => "unsure",
             },
-            reply_text: shortened(decision.reply_text),
+            reply_text,
+            segments: size.map(|(segments, _)| segments as i64),
+            encoding: size.map(|(_, encoding)| encoding.name()),
+            cost_estimate: size.zip(self.config.segment_price).map(|((segments, _), price)| segments as f64 * price),
             input_tokens: decision.input_tokens.into(),
             output_tokens: decision.output_tokens.into(),
         };
         Ok(Decided { decision, elapsed_ms: started.elapsed().as_secs_f64() * 1000.0 })
     }
 
-    fn instructions(&self, person: &Person) -> String {
+    /// A reply as it is sent.
+    fn written(&self, reply: String, is_sms: bool) -> String {
+        if is_sms && self.config.smart_encoding { segments::economical(reply) } else { reply }
+    }
+
+    fn instructions(&self, language: &Language, budget: &str) -> String {
         format!(
             "{} You answer a text message. Decide whether what it asks or proposes is agreed to (yes), declined (no), or \
-             cannot be told (unsure); a text that asks nothing is a yes. Write the reply: at most 300 characters of plain \
+             cannot be told (unsure); a text that asks nothing is a yes. Write the reply: at most {budget} of plain \
              text, in {} unless the text is in another language.",
-            self.role, person.language.name
+            self.role, language.name
         )
     }
 }
 
+/// What the model is told of a reply of its own that no message holds; it comes last in the conversation.
+const TOO_LONG: &str =
+    "Your last message is the reply you wrote, and it is too long. Decide as before, and write a shorter one.";
+
 /// The text as the model is told it.
-fn described(text: &str, media: usize) -> String {
-    match (text.trim().is_empty(), media) {
+fn described(text: &str, media: usize, profile_name: Option<&str>) -> String {
+    let described = match (text.trim().is_empty(), media) {
         (true, 0) => "(an empty message)".to_owned(),
         (true, files) => format!("({files} pictures or files without words)"),
         (false, 0) => text.to_owned(),
         (false, files) => format!("{text}\n({files} pictures or files came with it)"),
+    };
+    match profile_name {
+        Some(name) => format!("(The sender's profile name is {name:?}.)\n{described}"),
+        None => described,
     }
 }
 
-/// A text in the length that one message takes, cut after a sentence if it can be.
-pub fn shortened(text: String) -> String {
-    let mut units = 0;
-    let fits = text.char_indices().find_map(|(at, c)| {
-        units += c.len_utf16();
-        // Room for the ellipsis.
-        (units > MESSAGE_UNITS - 1).then_some(at)
-    });
-    match fits {
-        Some(at) if text.encode_utf16().count() > MESSAGE_UNITS => {
-            format!("{}…", text[..cut_at(&text[..at])].trim_end())
-        }
-        _ => text,
-    }
+/// The languages whose letters are all in the GSM alphabet.
+const GSM_LANGUAGES: [&str; 5] = ["de", "en", "it", "nl", "sv"];
+
+/// The encoding that the reply to `text` is likely to need.
+fn likely_encoding(text: &str, language: &Language) -> Encoding {
+    let is_foreign = |c: char| c.is_alphabetic() && Encoding::of(c.encode_utf8(&mut [0; 4])) == Encoding::Ucs2;
+    let is_gsm = GSM_LANGUAGES.contains(&language.phrases) && !text.contains(is_foreign);
+    if is_gsm { Encoding::Gsm7 } else { Encoding::Ucs2 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::twilio::voices;
 
     #[test]
-    fn a_reply_that_fits_is_left_alone() {
-        assert_eq!(shortened("a".repeat(1600)), "a".repeat(1600));
-    }
-
-    #[test]
-    fn a_longer_one_is_cut_after_a_sentence() {
-        let short = shortened("All is well. ".repeat(200));
-        assert!(short.encode_utf16().count() <= 1600 && short.ends_with("well.…"), "{short}");
-        assert_eq!(shortened("😀".repeat(900)).encode_utf16().count(), 1599);
+    fn the_likely_encoding_is_that_of_the_language_and_the_text() {
+        for (tag, text, expected) in [
+            ("en", "Hello “you” 👋", Encoding::Gsm7),
+            ("en", "Привет", Encoding::Ucs2),
+            ("de", "Grüße", Encoding::Gsm7),
+            ("fr", "Bonjour", Encoding::Ucs2),
+            ("ja", "", Encoding::Ucs2),
+        ] {
+            assert_eq!(likely_encoding(text, voices::language(tag).unwrap()), expected, "{tag}: {text}");
+        }
     }
 }

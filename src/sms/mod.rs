@@ -3,6 +3,8 @@
 
 pub mod decision;
 pub mod keywords;
+pub mod machines;
+pub mod segments;
 pub mod waiting;
 
 pub use decision::SmsService;

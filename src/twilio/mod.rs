@@ -2,6 +2,7 @@
 //! the gateway.
 
 pub mod address;
+pub mod errors;
 pub mod form;
 pub mod relay_messages;
 pub mod rest;

@@ -335,10 +335,28 @@ pub struct IncomingText {
     pub text: String,
     /// Twilio's reading of a keyword, with Advanced Opt-Out.
     pub opt_out_type: Option<String>,
+    /// The Messaging Service that our number is in, or none.
+    pub messaging_service_sid: Option<String>,
+    /// What the sender is called on WhatsApp or RCS.
+    pub profile_name: Option<String>,
+    /// Whether it is a reaction to another message (WhatsApp and RCS).
+    pub is_reaction: bool,
+    /// Whether it is no text at all, but a report that one of ours was delivered or read.
+    pub is_receipt: bool,
     /// JSON list of `{url, content_type}`.
     pub media: Option<String>,
     /// How many there are.
     pub media_count: usize,
+}
+
+/// The states of messages that we sent; one that comes in is `received`.
+const REPORTED: [&str; 5] = ["sent", "delivered", "undelivered", "failed", "read"];
+
+/// A name of letters that is no longer than names are.
+fn profile_name(name: &str) -> Option<String> {
+    const LONGEST: usize = 60;
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    Some(name).filter(|name| name.contains(char::is_alphanumeric))
 }
 
 /// Twilio allows ten files a message.
@@ -362,6 +380,11 @@ impl Webhook for IncomingText {
             to: address(form, "To")?,
             text: if body.is_empty() { form.text("ButtonText") } else { body },
             opt_out_type: word(form, "OptOutType"),
+            messaging_service_sid: sid(form, "MessagingServiceSid").ok(),
+            profile_name: profile_name(&form.text("ProfileName")),
+            is_reaction: form.get("MessageType").is_some_and(|kind| kind.eq_ignore_ascii_case("reaction")),
+            is_receipt: form.get("EventType").is_some_and(|event| event.eq_ignore_ascii_case("read"))
+                || form.get("SmsStatus").is_some_and(|status| REPORTED.contains(&status)),
             media_count: media.len(),
             media: (!media.is_empty()).then(|| json!(media).to_string()),
         })

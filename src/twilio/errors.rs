@@ -1,0 +1,42 @@
+//! What Twilio's error codes of messages mean, in words (twilio.com/docs/api/errors).
+
+/// The meaning of the error code of a message that failed, if it is one that operators meet.
+pub fn meaning(code: i64) -> Option<&'static str> {
+    Some(match code {
+        14103 => "The message is empty or longer than 1600 characters.",
+        21211 => "The receiver's address is not valid.",
+        21606 => "The sending number cannot send texts, or is not the account's.",
+        21608 => "A trial account may write to verified numbers only.",
+        21610 | 30630 => "The receiver told this number to stop.",
+        21612 => "There is no way from the sending number to the receiver.",
+        21614 => "The receiver's number is no mobile number.",
+        30001 => "Too many messages wait to be sent.",
+        30002 => "The account is suspended.",
+        30003 => "The receiver's telephone cannot be reached.",
+        30004 => "The receiver blocks messages.",
+        30005 => "The receiver's number is not known.",
+        30006 => "The receiver's number is a landline, or its carrier cannot be reached.",
+        30007 => "The carrier took the message for spam.",
+        30008 => "The carrier tells no reason.",
+        30034 => "The sending number is not registered for texts in the United States (A2P 10DLC).",
+        30044 => "A trial account's message is too long.",
+        30410 => "The carrier did not answer in time.",
+        30450 => "The message was blocked.",
+        30454 => "The account has reached its limit of the day.",
+        63003 => "The receiver's address is not valid on this channel.",
+        63005 => "The channel does not accept what is in the message.",
+        63007 => "The account has no such sender on this channel.",
+        63012 => "The channel failed.",
+        63013 => "The message is against the channel's rules.",
+        63014 => "The receiver blocks this sender.",
+        63015 => "The receiver has not joined the sandbox.",
+        63016 => "More than 24 hours have passed since the receiver last wrote; WhatsApp then allows templates only.",
+        63018 => "The channel's limit of messages in a time is reached.",
+        63024 => "The receiver cannot get messages on this channel.",
+        63036 => "The receiver cannot be reached over RCS.",
+        63038 => "The account has reached its limit of the day.",
+        63049 => "WhatsApp chose not to deliver the message.",
+        63051 => "The sender is locked.",
+        _ => return None,
+    })
+}
