@@ -2,7 +2,8 @@
 
 -- account_sid is the Twilio account that a text or call belongs to, when several are configured. job_id is the job that
 -- answered it, which Twilio's reports name. Texts that are answered together point at the last of them, whose reply is theirs
--- (answered_with). The reason tells why a text is not answered. Segments, their encoding (gsm7 or ucs2) and what they cost by SMS_SEGMENT_PRICE are those of the reply.
+-- (answered_with). The reason tells why a text was decided so, or why it is not
+-- answered; the confidence (0 to 1) is the model's in its decision. Segments, their encoding (gsm7 or ucs2) and what they cost by SMS_SEGMENT_PRICE are those of the reply.
 ALTER TABLE sms_logs ADD COLUMN account_sid TEXT;
 ALTER TABLE sms_logs ADD COLUMN job_id BIGINT;
 ALTER TABLE sms_logs ADD COLUMN answered_with BIGINT;

@@ -177,7 +177,13 @@ macro_rules! settled {
             ".encoding, sms_logs.encoding), \
              cost_estimate = COALESCE(",
             $row,
-            ".cost_estimate, sms_logs.cost_estimate)"
+            ".cost_estimate, sms_logs.cost_estimate), \
+             confidence = COALESCE(",
+            $row,
+            ".confidence, sms_logs.confidence), \
+             reason = COALESCE(",
+            $row,
+            ".reason, sms_logs.reason)"
         )
     };
 }
@@ -190,7 +196,8 @@ const SETTLE_TEXTS: &str = concat!(
      value ->> 'decision' AS decision, value ->> 'reply_text' AS reply_text, value ->> 'status' AS status, \
      value ->> 'input_tokens' AS input_tokens, value ->> 'output_tokens' AS output_tokens, \
      value ->> 'decided_at' AS decided_at, value ->> 'reply_sid' AS reply_sid, value ->> 'error_code' AS error_code, \
-     value ->> 'segments' AS segments, value ->> 'encoding' AS encoding, value ->> 'cost_estimate' AS cost_estimate \
+     value ->> 'segments' AS segments, value ->> 'encoding' AS encoding, value ->> 'cost_estimate' AS cost_estimate, \
+     value ->> 'confidence' AS confidence, value ->> 'reason' AS reason \
      FROM jsonb_each($1)) AS new \
      WHERE sms_logs.id = new.text_id \
      AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = new.job_id AND jobs.attempts = new.attempts) RETURNING sms_logs.id"
@@ -201,7 +208,7 @@ const SETTLE_JOBS: &str =
 const SETTLE_POSTGRES: &str = concat!(
     "WITH new AS (SELECT $4::text AS decision, $5::text AS reply_text, $6::text AS status, $7::bigint AS input_tokens, \
      $8::bigint AS output_tokens, $9::bigint AS decided_at, $10::text AS reply_sid, $11::bigint AS error_code, \
-     $12::bigint AS segments, $13::text AS encoding, $14::double precision AS cost_estimate, $1::bigint AS job_id), \
+     $12::bigint AS segments, $13::text AS encoding, $14::double precision AS cost_estimate, $15::double precision AS confidence, $16::text AS reason, $1::bigint AS job_id), \
      gone AS (DELETE FROM jobs WHERE id = $1 AND attempts = $2 RETURNING id, lane) \
      UPDATE sms_logs SET ",
     settled!("new"),
@@ -245,6 +252,8 @@ struct SettleRow {
     segments: Option<i64>,
     encoding: Option<&'static str>,
     cost_estimate: Option<f64>,
+    confidence: Option<f64>,
+    reason: Option<String>,
 }
 
 impl Db {
@@ -313,7 +322,9 @@ impl Db {
             segments: decision.as_ref().and_then(|d| d.segments),
             encoding: decision.as_ref().and_then(|d| d.encoding),
             cost_estimate: decision.as_ref().and_then(|d| d.cost_estimate),
-            reply_text: decision.map(|d| d.reply_text),
+            confidence: decision.as_ref().and_then(|d| d.confidence),
+            reason: decision.as_ref().and_then(|d| d.reason.clone()),
+            reply_text: decision.and_then(|d| d.reply_text),
             status: status.to_owned(),
             input_tokens: tokens_in,
             output_tokens: tokens_out,
@@ -340,6 +351,8 @@ impl Db {
                 .bind(row.segments)
                 .bind(row.encoding)
                 .bind(row.cost_estimate)
+                .bind(row.confidence)
+                .bind(&row.reason)
                 .fetch_optional(&mut *c)
                 .await?;
             Ok(Ended::of(settled.map(|(next_waits,)| next_waits)))
@@ -363,14 +376,15 @@ impl Db {
             let query = sqlx::query(
                 "UPDATE sms_logs SET decision = COALESCE($2, decision), reply_text = COALESCE($3, reply_text), \
                  job_id = $9, segments = COALESCE($11, segments), encoding = COALESCE($12, encoding), \
-                 cost_estimate = COALESCE($13, cost_estimate), input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
+                 cost_estimate = COALESCE($13, cost_estimate), confidence = COALESCE($14, confidence), \
+                 reason = COALESCE($15, reason), input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
                  decided_at = CASE WHEN $7 THEN $8 ELSE decided_at END, \
                  send_started_at = CASE WHEN $7 THEN send_started_at ELSE COALESCE(send_started_at, $8) END \
                  WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $9 AND attempts = $10)",
             )
             .bind(job.subject_id)
             .bind(decision.as_ref().map(|d| d.decision))
-            .bind(decision.as_ref().map(|d| d.reply_text.as_str()))
+            .bind(decision.as_ref().and_then(|d| d.reply_text.as_deref()))
             .bind(decision.as_ref().map_or(0, |d| d.input_tokens))
             .bind(decision.as_ref().map_or(0, |d| d.output_tokens))
             .bind(status)
@@ -380,7 +394,9 @@ impl Db {
             .bind(job.attempts)
             .bind(decision.as_ref().and_then(|d| d.segments))
             .bind(decision.as_ref().and_then(|d| d.encoding))
-            .bind(decision.as_ref().and_then(|d| d.cost_estimate));
+            .bind(decision.as_ref().and_then(|d| d.cost_estimate))
+            .bind(decision.as_ref().and_then(|d| d.confidence))
+            .bind(decision.as_ref().and_then(|d| d.reason.as_deref()));
             Ok(query.execute(&mut *c).await?.rows_affected() > 0)
         })
     }

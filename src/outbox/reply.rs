@@ -72,14 +72,14 @@ impl Replier {
     /// Answers a text that a webhook just brought, handing the reply to the webhook if it still waits.
     pub async fn answer(&self, due: Due, waiting: Waiting) {
         let decided = self.claims.held(&due.job, self.decide(&due)).await;
+        let sendable = decided.as_ref().ok().and_then(TextDecision::sendable).map(str::to_owned);
         let outcome = match decided {
-            Ok(decision) if waiting.take() => {
-                let reply = decision.reply_text.clone();
+            Ok(decision) if sendable.is_some() && waiting.take() => {
                 let now = self.clock.now();
                 match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
                     Ok(Ended::NotOurs) => return,
                     Ok(ended) => {
-                        waiting.hand_over(reply);
+                        waiting.hand_over(sendable.unwrap_or_default());
                         if ended == Ended::NextWaits {
                             self.wake.notify_one();
                         }
@@ -91,7 +91,7 @@ impl Replier {
                     }
                 }
             }
-            Ok(decision) => self.claims.held(&due.job, self.send_decided(&due, decision)).await,
+            Ok(decision) => self.claims.held(&due.job, self.carry_out(&due, decision)).await,
             Err(setback) => Err(setback),
         };
         if let Err(setback) = outcome {
@@ -117,13 +117,7 @@ impl Replier {
                     return Ok(());
                 }
                 let decision = self.decide(&due).await?;
-                if job.kind == REPLY {
-                    self.send_decided(&due, decision).await
-                } else {
-                    let now = self.clock.now();
-                    self.db.settle_message(now, job, Some(decision), reply_status::DRAFT, None).await?;
-                    Ok(())
-                }
+                self.carry_out(&due, decision).await
             }
         }
     }
@@ -174,9 +168,13 @@ impl Replier {
         Ok(decision)
     }
 
-    async fn send_decided(&self, due: &Due, decision: TextDecision) -> Result<(), Setback> {
-        let reply = decision.reply_text.clone();
+    /// Sends the reply, or leaves it to a person: a draft was asked for, or the model is unsure.
+    async fn carry_out(&self, due: &Due, decision: TextDecision) -> Result<(), Setback> {
         let now = self.clock.now();
+        let Some(reply) = decision.sendable().filter(|_| due.job.kind == REPLY).map(str::to_owned) else {
+            self.db.settle_message(now, &due.job, Some(decision), reply_status::DRAFT, None).await?;
+            return Ok(());
+        };
         if self.db.progress_message(now, &due.job, Some(decision), reply_status::PENDING).await? {
             self.send(due, &reply).await?;
         }
