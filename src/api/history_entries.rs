@@ -273,8 +273,9 @@ pub(super) struct Sms {
     confidence: Nullable<f64>,
     /// The reply.
     reply_text: Nullable<String>,
-    /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `ignored`, `canceled` (the receiver opted out), or Twilio's word for a reply that was sent later
-    /// (`queued`, `sent`, `delivered`, `undelivered`, `failed` …); null while it is being decided.
+    /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `ignored`, `canceled` (the receiver opted
+    /// out), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …);
+    /// null while it is being decided.
     reply_status: Nullable<String>,
     /// Why it was decided so, in the model's words on one line; or why the text is not answered: `keyword`, `opted out`, `own number`, `inactive user`, `sender is no person` (a short code
     /// or a name), `automatic reply`, `reaction`, or `too many replies` (`SMS_LOOP_LIMIT`). Null when nothing is known of it.

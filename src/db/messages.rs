@@ -1,7 +1,7 @@
 //! Texts: what came in, what was decided, and how far the reply has got.
 
 use super::{Db, DbError, read, unit};
-use crate::clock::Micros;
+use crate::clock::{Micros, SECOND};
 use serde::Serialize;
 use sqlx::FromRow;
 
@@ -76,6 +76,9 @@ pub mod reason {
     /// The peer got as many replies as `SMS_LOOP_LIMIT` allows.
     pub const LOOP: &str = "too many replies";
 }
+
+/// The time in which a peer may get no more than `SMS_LOOP_LIMIT` replies.
+pub const LOOP_WINDOW: Micros = 600 * SECOND;
 
 /// What becomes of a text that no model is asked about.
 #[derive(Debug, Clone)]
@@ -255,6 +258,17 @@ impl Db {
             .fetch_one(&mut *c)
             .await?)
         })
+    }
+
+    /// How many texts from the address `peer` that are nobody's were answered since then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn refusals(&self, peer: &str, since: Micros) -> Result<i64, DbError> {
+        let text = "SELECT COUNT(*) FROM sms_logs WHERE user_id IS NULL AND peer = $1 AND reply_status = 'answered' \
+                    AND created_at > $2";
+        let (count,): (i64,) = read!(self, fetch_one, text, peer, since)?;
+        Ok(count)
     }
 
     /// The text with this row id.

@@ -62,7 +62,8 @@ impl Db {
             .fetch_all(&mut *c)
             .await?;
             for (text_id,) in taken {
-                let text = "UPDATE sms_logs SET reply_status = 'canceled', reason = $2 WHERE id = $1";
+                let text =
+                    "UPDATE sms_logs SET reply_status = 'canceled', reason = $2 WHERE id = $1 OR answered_with = $1";
                 sqlx::query(text).bind(text_id).bind(reason::OPTED_OUT).execute(&mut *c).await?;
             }
             if let Some(confirmation) = confirmation.filter(|_| added > 0) {

@@ -62,7 +62,7 @@ macro_rules! unanswerable {
             $user,
             " AND peer = ",
             $peer,
-            " AND message_sid IS NOT NULL AND (reply_status IS NULL OR reply_status <> 'ignored') \
+            " AND message_sid IS NOT NULL AND answered_with IS NULL AND (reply_status IS NULL OR reply_status <> 'ignored') \
              ORDER BY id DESC LIMIT 1 OFFSET ",
             $limit,
             " - 1) > ",
@@ -72,7 +72,8 @@ macro_rules! unanswerable {
     };
 }
 
-/// The texts that are new, of a JSON list of [`AcceptRow`] (and the loop limit, which is the same for all); those that are not to be answered are settled with it.
+/// The texts that are new, of a JSON list of [`AcceptRow`], with the loop limit, which is the same for all; those that are
+/// not to be answered are settled with it.
 const ACCEPT_TEXTS: &str = concat!(
     "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
      profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at) \

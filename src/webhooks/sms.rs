@@ -9,7 +9,7 @@ use crate::conversation::party::Party;
 use crate::conversation::phrases::Phrases;
 use crate::db::DbError;
 use crate::db::jobs::{DRAFT, REPLY};
-use crate::db::messages::{NewMessage, Unasked, reason, reply_status};
+use crate::db::messages::{LOOP_WINDOW, NewMessage, Unasked, reason, reply_status};
 use crate::outbox::claim::LEASE;
 use crate::outbox::reply::Due;
 use crate::sms::keywords::{Keyword, is_polite_stop, is_yes, keyword};
@@ -85,6 +85,11 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
             app.db.log_message(new, Unasked::Ignored(reason::OPTED_OUT)).await?;
             return Ok(None);
         }
+        if app.db.refusals(&text.from, new.at - LOOP_WINDOW).await? >= new.loop_limit {
+            app.db.log_message(new, Unasked::Ignored(reason::LOOP)).await?;
+            tell_of_loop();
+            return Ok(None);
+        }
         let refusal = words.text_refused.clone();
         app.db.log_message(new, Unasked::Answered(refusal.clone())).await?;
         info!(message.sid = text.message_sid, "Refused the text of an unknown sender");
@@ -155,10 +160,7 @@ async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result
             Some(reply_status::ANSWERED | reply_status::CONFIRMED) => return Ok(message.reply_text),
             Some(_) => {
                 if message.reason.as_deref() == Some(reason::LOOP) {
-                    warn!(
-                        message.id = message.id,
-                        "A peer got as many replies as SMS_LOOP_LIMIT allows: no more for now"
-                    );
+                    tell_of_loop();
                 }
                 return Ok(None);
             }
@@ -166,6 +168,10 @@ async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result
             None => tokio::time::sleep(LOOK_EVERY).await,
         }
     }
+}
+
+fn tell_of_loop() {
+    warn!("A peer got as many replies as SMS_LOOP_LIMIT allows: its texts are left unanswered for some minutes");
 }
 
 /// A keyword, and who tells the sender that it was understood.

@@ -41,6 +41,17 @@ on_both_databases! {
         assert_eq!(app.llm.request_count(), 5);
     }
 
+    async fn a_loop_of_refusals_stops_too(database) {
+        let settings = [("SMS_LOOP_LIMIT", "2"), ("UNKNOWN_CALLERS", "refuse")];
+        let app = TestApp::start_with(&database, &settings).await;
+        for (sid, replies) in [("SM1", 1), ("SM2", 1), ("SM3", 0), ("SM4", 0)] {
+            let answer = app.text(sid, CALLER, "Thanks for your message!").await;
+            assert_eq!(answer.messaging().messages().len(), replies, "{sid}");
+        }
+        app.clock.advance(601);
+        assert_eq!(app.text("SM5", CALLER, "Hello?").await.messaging().messages().len(), 1);
+    }
+
     async fn a_button_pressed_on_whatsapp_is_answered_there_and_the_name_is_told(database) {
         let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
         let (from, to) = (format!("whatsapp:{CALLER}"), format!("whatsapp:{OURS}"));

@@ -97,6 +97,21 @@ on_both_databases! {
         assert_eq!(app.twilio.post_count(), 0);
     }
 
+    async fn a_job_of_somebody_who_opted_out_meanwhile_asks_no_model(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05"), ("MAX_RETRIES", "0")]).await;
+        app.llm.fails(500);
+        app.text("SM1", CALLER, "Hello").await;
+        app.llm.wait_for_requests(1).await;
+        app.twilio.fails(400, 21610);
+        let gate = app.llm.decides("yes", "Nobody wants this.").waits();
+        app.text("SM2", CALLER, "Hello?").await;
+        gate.open();
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "failed").await;
+        app.later(60);
+        app.until("/history/1/sms", |texts| texts[1]["reply_status"] == "canceled").await;
+        assert_eq!((app.llm.request_count(), app.twilio.post_count()), (2, 1));
+    }
+
     async fn opt_outs_outlive_their_user_and_can_be_exported(database) {
         let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
         app.twilio.fails(400, 21610);

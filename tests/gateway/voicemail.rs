@@ -119,7 +119,7 @@ on_both_databases! {
         let mut phone = at_the_beep(&app, CALLER).await;
         phone.leaves_message("RE1", &app.twilio.keeps_recording("RE1", &mp3()), 120).await;
         let body = app.twilio.wait_for_sent(1).await[0].body.clone();
-        assert!(body.encode_utf16().count() <= 1600 && body.ends_with("say.…"), "{body}");
+        assert!(body.encode_utf16().count() <= 1600 && body.ends_with("say. ..."), "{body}");
         assert_eq!(transcribed(&app, user, 1).await[0]["transcript"], words.trim());
     }
 
