@@ -108,8 +108,9 @@ impl App {
         let db = match &config.database {
             DatabaseUrl::Sqlite(path) => {
                 let db = Db::open_sqlite(path).await?;
-                // The file is ours alone, so whoever answered turns before is gone.
+                // The file is ours alone, so whoever answered turns and held jobs before is gone.
                 db.release_turns().await.map_err(OpenError::from)?;
+                db.release_jobs(clock.now()).await.map_err(OpenError::from)?;
                 db
             }
             DatabaseUrl::Postgres(url) => Db::open_postgres(url.expose_secret()).await?,
@@ -140,6 +141,7 @@ impl App {
             sms: sms.clone(),
             directory: directory.clone(),
             rest: rest.clone(),
+            wake: wake.clone(),
             status_callback: config.public_url.as_ref().map(|url| format!("{}/twilio/sms/status", url.base()).into()),
         };
         let voicemails = Voicemails {

@@ -2,7 +2,8 @@
 
 -- account_sid is the Twilio account that a text or call belongs to, when several are configured. job_id is the job that
 -- answered it, which Twilio's reports name. Texts that are answered together point at the last of them, whose reply is theirs
--- (answered_with). The reason tells why a text is not answered. Segments, their encoding (gsm7 or ucs2) and what they cost by SMS_SEGMENT_PRICE are those of the reply.
+-- (answered_with). The reason tells why a text was decided so, or why it is not
+-- answered; the confidence (0 to 1) is the model's in its decision. Segments, their encoding (gsm7 or ucs2) and what they cost by SMS_SEGMENT_PRICE are those of the reply.
 ALTER TABLE sms_logs ADD COLUMN account_sid TEXT;
 ALTER TABLE sms_logs ADD COLUMN job_id BIGINT;
 ALTER TABLE sms_logs ADD COLUMN answered_with BIGINT;
@@ -18,9 +19,14 @@ CREATE INDEX sms_logs_by_answer ON sms_logs (answered_with) WHERE answered_with 
 
 ALTER TABLE call_logs ADD COLUMN account_sid TEXT;
 
--- The jobs of one lane are done one after the other, in the order of their ids.
+-- The jobs of one lane are done one after the other, in the order of their ids. A claimed job is being worked on until run_at.
+-- tried_since is when its patience began anew, if it was not when the job was written.
 ALTER TABLE jobs ADD COLUMN lane TEXT;
+ALTER TABLE jobs ADD COLUMN claimed BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE jobs ADD COLUMN tried_since BIGINT;
 CREATE INDEX jobs_by_lane ON jobs (lane, id) WHERE gave_up_at IS NULL AND lane IS NOT NULL;
+DROP INDEX jobs_due;
+CREATE INDEX jobs_due ON jobs (run_at, id) WHERE gave_up_at IS NULL;
 
 -- What the opt-out was taken from: the words of the text, or Twilio's error code.
 ALTER TABLE opt_outs ADD COLUMN evidence TEXT;

@@ -274,14 +274,16 @@ pub(super) struct Sms {
     media: Vec<Media>,
     /// `yes`, `no` or `unsure`; null until it is decided, and for texts that are not to be answered.
     decision: Nullable<String>,
+    /// How sure the model is of it, from 0 to 1; null when it did not say.
+    confidence: Nullable<f64>,
     /// The reply.
     reply_text: Nullable<String>,
     /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `ignored`, `canceled` (the receiver opted
     /// out), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …);
     /// null while it is being decided.
     reply_status: Nullable<String>,
-    /// Why the text is not answered: `keyword`, `opted out`, `own number`, `inactive user`, `sender is no person` (a short code
-    /// or a name), `automatic reply`, `reaction`, or `too many replies` (`SMS_LOOP_LIMIT`). Null for the others.
+    /// Why it was decided so, in the model's words on one line; or why the text is not answered: `keyword`, `opted out`, `own number`, `inactive user`, `sender is no person` (a short code
+    /// or a name), `automatic reply`, `reaction`, or `too many replies` (`SMS_LOOP_LIMIT`). Null when nothing is known of it.
     reason: Nullable<String>,
     /// Twilio's error code of a reply that failed.
     error_code: Nullable<i64>,
@@ -322,6 +324,7 @@ impl From<messages::Message> for Sms {
             incoming_text: row.incoming_text,
             media: media.unwrap_or_default(),
             decision: row.decision.into(),
+            confidence: row.confidence.into(),
             reply_text: row.reply_text.into(),
             reply_status: row.reply_status.into(),
             reason: row.reason.into(),
@@ -348,9 +351,10 @@ impl Example for Sms {
             incoming_text: "Can you help me tomorrow?".to_owned(),
             media: Vec::new(),
             decision: Some("yes".to_owned()).into(),
+            confidence: Some(0.9).into(),
             reply_text: Some("Yes, I can help you tomorrow.".to_owned()).into(),
             reply_status: Some("answered".to_owned()).into(),
-            reason: None.into(),
+            reason: Some("The user is free tomorrow.".to_owned()).into(),
             error_code: None.into(),
             error: None.into(),
             segments: Some(1).into(),

@@ -73,7 +73,8 @@ pub struct Exchange {
     pub late: bool,
 }
 
-/// Both logs, newest first. A reply that did not reach the person is not told, only the text it was for.
+/// Both logs, newest first. Of the texts only those are told that are older than the one which is answered and not answered
+/// together with it; so what came while an answer was written belongs to the next prompt. A reply that did not reach the person is not told, only the text it was for.
 macro_rules! earlier {
     ($user:literal, $peer:literal, $turn:literal, $text:literal) => {
         concat!(
@@ -84,8 +85,8 @@ macro_rules! earlier {
              UNION ALL \
              SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, NULLIF(incoming_text, '') AS said, \
              CASE WHEN reply_status IN ('draft', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, NULL AS heard, FALSE AS late, id FROM sms_logs \
-             WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $text, " \
-             AND (reply_status IS NULL OR reply_status NOT IN ('ignored', 'confirmed')) ORDER BY id DESC LIMIT 20) AS texts \
+             WHERE user_id = ", $user, " AND peer = ", $peer, " AND id < ", $text, " \
+             AND (answered_with IS NULL OR answered_with <> ", $text, ") AND (reply_status IS NULL OR reply_status NOT IN ('ignored', 'confirmed')) ORDER BY id DESC LIMIT 20) AS texts \
              ) AS thread ORDER BY said_at DESC, id DESC LIMIT 20"
         )
     };
@@ -127,7 +128,7 @@ pub enum Except {
     Nothing,
     /// This row of the conversation log.
     Turn(i64),
-    /// This row of the text log.
+    /// This row of the text log, those that are answered with it, and what came after it.
     Text(i64),
 }
 
@@ -138,8 +139,8 @@ impl Db {
     /// When the database fails.
     pub async fn thread(&self, user_id: i64, peer: &str, except: Except) -> Result<Vec<Exchange>, DbError> {
         let (turn, text) = match except {
-            Except::Nothing => (0, 0),
-            Except::Turn(id) => (id, 0),
+            Except::Nothing => (0, i64::MAX),
+            Except::Turn(id) => (id, i64::MAX),
             Except::Text(id) => (0, id),
         };
         match self {

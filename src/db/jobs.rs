@@ -26,10 +26,24 @@ pub struct Job {
     pub kind: String,
     /// The row it is about.
     pub subject_id: i64,
-    /// How often it was claimed, this time included.
+    /// How often it was claimed, this time included; 0 when it waits for its turn.
     pub attempts: i64,
-    /// When it was written.
-    pub created_at: Micros,
+    /// Since when it is tried: when it was written, or when it was begun anew.
+    pub tried_since: Micros,
+}
+
+/// The columns of a [`Job`].
+macro_rules! job_columns {
+    () => {
+        "id, kind, subject_id, attempts, COALESCE(tried_since, created_at) AS tried_since"
+    };
+}
+pub(super) use job_columns;
+
+/// The lane of the texts between two addresses: its jobs are done one after the other, in the order in which they were
+/// written.
+pub(super) fn lane(ours: &str, theirs: &str) -> String {
+    format!("{ours} {theirs}")
 }
 
 impl Job {
@@ -39,20 +53,32 @@ impl Job {
     }
 }
 
+/// Whether no older job of its lane is unfinished.
+macro_rules! is_next {
+    () => {
+        "(lane IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS older \
+         WHERE older.lane = jobs.lane AND older.id < jobs.id AND older.gave_up_at IS NULL))"
+    };
+}
+
 /// The claim; `$lock` keeps two workers on PostgreSQL from waiting for the same row.
 macro_rules! claim {
     ($lock:literal) => {
         concat!(
-            "UPDATE jobs SET run_at = $2, attempts = attempts + 1 WHERE id = \
-             (SELECT id FROM jobs WHERE run_at <= $1 AND gave_up_at IS NULL ORDER BY run_at, id LIMIT 1 ",
+            "UPDATE jobs SET run_at = $2, attempts = attempts + 1, claimed = TRUE WHERE id = \
+             (SELECT id FROM jobs WHERE run_at <= $1 AND gave_up_at IS NULL AND ",
+            is_next!(),
+            " ORDER BY run_at, id LIMIT 1 ",
             $lock,
-            ") RETURNING id, kind, subject_id, attempts, created_at"
+            ") RETURNING ",
+            job_columns!()
         )
     };
 }
 
 impl Db {
-    /// Claims the job that has been due for longest, until `lease_until`; after that it may be claimed again.
+    /// Claims the job that has been due for longest, until `lease_until`; after that it may be claimed again. Of a lane only
+    /// the oldest unfinished job is claimed, so that nothing overtakes.
     ///
     /// # Errors
     /// When the database fails.
@@ -61,18 +87,57 @@ impl Db {
         unit!(self, [], |c| { Ok(sqlx::query_as(text).bind(now).bind(lease_until).fetch_optional(&mut *c).await?) })
     }
 
-    /// Moves a claimed job to `run_at`: the end of a longer lease, or the time of the next try with the reason why this one
-    /// failed. False when the job is no longer the claimant's.
+    /// Holds a claimed job until `lease_until`. False when it is no longer the claimant's.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn move_job(&self, job: &Job, run_at: Micros, error: Option<String>) -> Result<bool, DbError> {
+    pub async fn renew_claim(&self, job: &Job, lease_until: Micros) -> Result<bool, DbError> {
+        let (id, attempts) = (job.id, job.attempts);
+        unit!(self, [], |c| {
+            let query = sqlx::query("UPDATE jobs SET run_at = $3 WHERE id = $1 AND attempts = $2");
+            Ok(query.bind(id).bind(attempts).bind(lease_until).execute(&mut *c).await?.rows_affected() > 0)
+        })
+    }
+
+    /// Leaves a claimed job for `run_at`, with the reason why this try failed. `tried_since` begins its patience anew.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn put_off_job(
+        &self,
+        job: &Job,
+        run_at: Micros,
+        error: String,
+        tried_since: Option<Micros>,
+    ) -> Result<(), DbError> {
         let (id, attempts) = (job.id, job.attempts);
         unit!(self, [error], |c| {
-            let text =
-                "UPDATE jobs SET run_at = $3, last_error = COALESCE($4, last_error) WHERE id = $1 AND attempts = $2";
-            let query = sqlx::query(text).bind(id).bind(attempts).bind(run_at).bind(&error);
-            Ok(query.execute(&mut *c).await?.rows_affected() > 0)
+            sqlx::query(
+                "UPDATE jobs SET run_at = $3, claimed = FALSE, last_error = $4, tried_since = COALESCE($5, tried_since) \
+                 WHERE id = $1 AND attempts = $2",
+            )
+            .bind(id)
+            .bind(attempts)
+            .bind(run_at)
+            .bind(&error)
+            .bind(tried_since)
+            .execute(&mut *c)
+            .await?;
+            Ok(())
+        })
+    }
+
+    /// Makes all claimed jobs due now: whoever held them is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn release_jobs(&self, now: Micros) -> Result<(), DbError> {
+        unit!(self, [], |c| {
+            sqlx::query("UPDATE jobs SET run_at = $1, claimed = FALSE WHERE claimed AND gave_up_at IS NULL")
+                .bind(now)
+                .execute(&mut *c)
+                .await?;
+            Ok(())
         })
     }
 
@@ -84,14 +149,16 @@ impl Db {
     pub async fn give_up_job(&self, now: Micros, job: &Job, error: String, code: Option<i64>) -> Result<(), DbError> {
         let job = job.clone();
         unit!(self, [job, error], |c| {
-            let kept = sqlx::query("UPDATE jobs SET gave_up_at = $3, last_error = $4 WHERE id = $1 AND attempts = $2")
-                .bind(job.id)
-                .bind(job.attempts)
-                .bind(now)
-                .bind(&error)
-                .execute(&mut *c)
-                .await?
-                .rows_affected();
+            let kept = sqlx::query(
+                "UPDATE jobs SET gave_up_at = $3, claimed = FALSE, last_error = $4 WHERE id = $1 AND attempts = $2",
+            )
+            .bind(job.id)
+            .bind(job.attempts)
+            .bind(now)
+            .bind(&error)
+            .execute(&mut *c)
+            .await?
+            .rows_affected();
             if kept == 0 || !job.is_of_text() {
                 return Ok(());
             }
@@ -135,13 +202,17 @@ impl Db {
         })
     }
 
-    /// When the next job is due; `None` when nothing waits.
+    /// When the next job is due that need not wait for another one of its lane; `None` when nothing waits.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn next_job_at(&self) -> Result<Option<Micros>, DbError> {
-        let text = "SELECT MIN(run_at) FROM jobs WHERE gave_up_at IS NULL";
-        let (next,): (Option<i64>,) = read!(self, fetch_one, text)?;
-        Ok(next)
+        let text = concat!(
+            "SELECT run_at FROM jobs WHERE gave_up_at IS NULL AND ",
+            is_next!(),
+            " ORDER BY run_at, id LIMIT 1"
+        );
+        let next: Option<(i64,)> = read!(self, fetch_optional, text)?;
+        Ok(next.map(|(run_at,)| run_at))
     }
 }

@@ -120,6 +120,8 @@ pub struct Message {
     pub media: Option<String>,
     /// `yes`, `no` or `unsure`; none until it is decided.
     pub decision: Option<String>,
+    /// How sure the model is of it, from 0 to 1; none when it did not say.
+    pub confidence: Option<f64>,
     /// The reply.
     pub reply_text: Option<String>,
     /// See [`reply_status`].
@@ -175,10 +177,14 @@ pub struct NewMessage {
 /// A decision on a text, and what it took.
 #[derive(Debug, Clone)]
 pub struct TextDecision {
-    /// `yes`, `no` or `unsure`.
+    /// `yes`, `no` or [`UNSURE`].
     pub decision: &'static str,
-    /// The reply.
-    pub reply_text: String,
+    /// How sure the model is of it, from 0 to 1; none when it did not say.
+    pub confidence: Option<f64>,
+    /// Why it was decided so, on one line; none when the model did not say.
+    pub reason: Option<String>,
+    /// The reply; none when the model gave nothing that may be sent.
+    pub reply_text: Option<String>,
     /// The segments it takes; none on channels that know no segments.
     pub segments: Option<i64>,
     /// `gsm7` or `ucs2`, with the segments.
@@ -189,6 +195,16 @@ pub struct TextDecision {
     pub input_tokens: i64,
     /// Tokens of the answer.
     pub output_tokens: i64,
+}
+
+/// The decision that leaves a text to a person.
+pub const UNSURE: &str = "unsure";
+
+impl TextDecision {
+    /// The reply, if it may go out without a person having looked at it.
+    pub fn sendable(&self) -> Option<&str> {
+        self.reply_text.as_deref().filter(|_| self.decision != UNSURE)
+    }
 }
 
 impl Db {
@@ -223,8 +239,8 @@ impl Db {
         unit!(self, [text, decision], |c| {
             Ok(sqlx::query_as(
                 "INSERT INTO sms_logs (user_id, peer, channel, direction, incoming_text, decision, reply_text, \
-                 input_tokens, output_tokens, created_at, decided_at, segments, encoding, cost_estimate) \
-                 VALUES ($1, '', 'api', 'inbound', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING *",
+                 input_tokens, output_tokens, created_at, decided_at, segments, encoding, cost_estimate, confidence, reason) \
+                 VALUES ($1, '', 'api', 'inbound', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING *",
             )
             .bind(user_id)
             .bind(&text)
@@ -237,6 +253,8 @@ impl Db {
             .bind(decision.segments)
             .bind(decision.encoding)
             .bind(decision.cost_estimate)
+            .bind(decision.confidence)
+            .bind(&decision.reason)
             .fetch_one(&mut *c)
             .await?)
         })

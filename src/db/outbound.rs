@@ -54,11 +54,12 @@ macro_rules! queue_text {
             .fetch_one(&mut *$c)
             .await?;
             sqlx::query(
-                "INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) VALUES ($1, $2, $3, 0, $3)",
+                "INSERT INTO jobs (kind, subject_id, run_at, attempts, lane, created_at) VALUES ($1, $2, $3, 0, $4, $3)",
             )
             .bind($crate::db::outbound::SEND)
             .bind(id)
             .bind($new.at)
+            .bind($crate::db::jobs::lane(&$new.from, &$new.to))
             .execute(&mut *$c)
             .await?;
         }

@@ -1,7 +1,7 @@
 //! A reply's way through the database. The reply job is written with the text and deleted with its answer, each time in
 //! one transaction: whoever deletes the job owns the answer.
 
-use super::jobs::Job;
+use super::jobs::{Job, job_columns, lane};
 use super::messages::{NewMessage, TextDecision};
 use super::{Db, DbError, in_transaction, unit};
 use crate::clock::Micros;
@@ -17,6 +17,34 @@ pub struct Sent {
     pub sid: Option<String>,
     /// Twilio's error code when it was refused.
     pub error_code: Option<i64>,
+}
+
+/// What became of a job that was to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was no longer the claimant's: nothing was written, and the answer is somebody else's.
+    NotOurs,
+    /// It ended, and nothing waits behind it.
+    Alone,
+    /// It ended, and the next one of its lane is due.
+    NextWaits,
+}
+
+impl Ended {
+    fn of(next_waits: Option<bool>) -> Self {
+        match next_waits {
+            None => Self::NotOurs,
+            Some(false) => Self::Alone,
+            Some(true) => Self::NextWaits,
+        }
+    }
+}
+
+/// Whether no job of a lane is unfinished.
+macro_rules! lane_is_free {
+    ($lane:literal) => {
+        concat!("NOT EXISTS (SELECT 1 FROM jobs AS older WHERE older.lane = ", $lane, " AND older.gave_up_at IS NULL)")
+    };
 }
 
 /// Why a new text is not to be answered, if there is a reason: its sender told us to stop, or its peer got as many replies
@@ -63,23 +91,50 @@ const ACCEPT_TEXTS: &str = concat!(
     ),
     " FROM jsonb_each($1)) WHERE TRUE ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
 );
-/// The reply jobs of new texts, of a JSON list of [`JobRow`].
-const ACCEPT_JOBS: &str = "INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
-     SELECT value ->> 'kind', value ->> 'subject_id', value ->> 'run_at', 1, value ->> 'at' FROM jsonb_each($1) WHERE TRUE \
-     RETURNING id, kind, subject_id, attempts, created_at";
+/// The reply jobs of new texts, of a JSON list of [`JobRow`]. A job whose lane is free is claimed if its webhook wants it.
+const ACCEPT_JOBS: &str = concat!(
+    "INSERT INTO jobs (kind, subject_id, run_at, attempts, claimed, lane, created_at) \
+     SELECT kind, subject_id, CASE WHEN is_free THEN lease_until ELSE at END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
+     lane, at FROM (SELECT value ->> 'kind' AS kind, value ->> 'subject_id' AS subject_id, \
+     value ->> 'lease_until' AS lease_until, value ->> 'lane' AS lane, value ->> 'at' AS at, \
+     value ->> 'lease_until' IS NOT NULL AND ",
+    lane_is_free!("value ->> 'lane'"),
+    " AS is_free FROM jsonb_each($1)) WHERE TRUE RETURNING ",
+    job_columns!()
+);
 /// Both for one text.
 const ACCEPT_POSTGRES: &str = concat!(
     "WITH why AS (SELECT ",
-    unanswerable!("$1", "$2", "$5", "$6", "$12", "$9", "$14"),
+    unanswerable!("$1", "$2", "$5", "$6", "$13", "$9", "$15"),
     "), text AS ( \
      INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
      profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at) \
-     SELECT $1, $2, $3, $4, 'inbound', $5, $6, $12, $13, $7, $8, CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, \
-     0, 0, $9 FROM why ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status) \
-     INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) \
-     SELECT $10, id, $11, 1, $9 FROM text WHERE reply_status IS NULL \
-     RETURNING id, kind, subject_id, attempts, created_at"
+     SELECT $1, $2, $3, $4, 'inbound', $5, $6, $13, $14, $7, $8, CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, \
+     0, 0, $9 FROM why ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status), \
+     job AS (SELECT $11::bigint IS NOT NULL AND ",
+    lane_is_free!("$12::text"),
+    " AS is_free) \
+     INSERT INTO jobs (kind, subject_id, run_at, attempts, claimed, lane, created_at) \
+     SELECT $10, text.id, CASE WHEN is_free THEN $11::bigint ELSE $9::bigint END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
+     $12::text, $9::bigint FROM text, job WHERE text.reply_status IS NULL RETURNING ",
+    job_columns!()
 );
+/// Two texts of one lane that arrive together must not both find it free.
+const LOCK_LANE: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+
+/// Whether a job waits behind this one of its lane.
+macro_rules! next_waits {
+    ($job:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM jobs AS next WHERE next.lane = ",
+            $job,
+            ".lane AND next.id > ",
+            $job,
+            ".id \
+             AND next.gave_up_at IS NULL)"
+        )
+    };
+}
 
 /// What a settled text is to become, where the row has something new to say. If a report on the reply has come before Twilio's
 /// answer to the request that sent it, the report counts.
@@ -112,6 +167,9 @@ macro_rules! settled {
              error_code = COALESCE(",
             $row,
             ".error_code, sms_logs.error_code), \
+             job_id = ",
+            $row,
+            ".job_id, \
              segments = COALESCE(",
             $row,
             ".segments, sms_logs.segments), \
@@ -120,7 +178,13 @@ macro_rules! settled {
             ".encoding, sms_logs.encoding), \
              cost_estimate = COALESCE(",
             $row,
-            ".cost_estimate, sms_logs.cost_estimate)"
+            ".cost_estimate, sms_logs.cost_estimate), \
+             confidence = COALESCE(",
+            $row,
+            ".confidence, sms_logs.confidence), \
+             reason = COALESCE(",
+            $row,
+            ".reason, sms_logs.reason)"
         )
     };
 }
@@ -133,24 +197,27 @@ const SETTLE_TEXTS: &str = concat!(
      value ->> 'decision' AS decision, value ->> 'reply_text' AS reply_text, value ->> 'status' AS status, \
      value ->> 'input_tokens' AS input_tokens, value ->> 'output_tokens' AS output_tokens, \
      value ->> 'decided_at' AS decided_at, value ->> 'reply_sid' AS reply_sid, value ->> 'error_code' AS error_code, \
-     value ->> 'segments' AS segments, value ->> 'encoding' AS encoding, value ->> 'cost_estimate' AS cost_estimate \
+     value ->> 'segments' AS segments, value ->> 'encoding' AS encoding, value ->> 'cost_estimate' AS cost_estimate, \
+     value ->> 'confidence' AS confidence, value ->> 'reason' AS reason \
      FROM jsonb_each($1)) AS new \
      WHERE sms_logs.id = new.text_id \
      AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = new.job_id AND jobs.attempts = new.attempts) RETURNING sms_logs.id"
 );
-const SETTLE_JOBS: &str = "DELETE FROM jobs WHERE id IN (SELECT value FROM jsonb_each($1))";
+const SETTLE_JOBS: &str =
+    concat!("DELETE FROM jobs WHERE id IN (SELECT value FROM jsonb_each($1)) RETURNING id, ", next_waits!("jobs"));
 /// The same for one text; the job goes first, so that of two who settle at once only one does.
 const SETTLE_POSTGRES: &str = concat!(
     "WITH new AS (SELECT $4::text AS decision, $5::text AS reply_text, $6::text AS status, $7::bigint AS input_tokens, \
      $8::bigint AS output_tokens, $9::bigint AS decided_at, $10::text AS reply_sid, $11::bigint AS error_code, \
-     $12::bigint AS segments, $13::text AS encoding, $14::double precision AS cost_estimate), \
-     gone AS (DELETE FROM jobs WHERE id = $1 AND attempts = $2 RETURNING id) \
+     $12::bigint AS segments, $13::text AS encoding, $14::double precision AS cost_estimate, $15::double precision AS confidence, $16::text AS reason, $1::bigint AS job_id), \
+     gone AS (DELETE FROM jobs WHERE id = $1 AND attempts = $2 RETURNING id, lane) \
      UPDATE sms_logs SET ",
     settled!("new"),
-    " FROM new WHERE sms_logs.id = $3 AND EXISTS (SELECT 1 FROM gone) RETURNING sms_logs.id"
+    " FROM new, gone WHERE sms_logs.id = $3 RETURNING ",
+    next_waits!("gone")
 );
 
-/// A new text with the end of its job's first lease.
+/// A new text with the end of its job's first lease, if the webhook wants one.
 #[derive(Serialize)]
 struct AcceptRow {
     #[serde(skip)]
@@ -158,14 +225,15 @@ struct AcceptRow {
     #[serde(flatten)]
     new: NewMessage,
     #[serde(skip)]
-    lease_until: Micros,
+    lease_until: Option<Micros>,
 }
 
 #[derive(Serialize)]
 struct JobRow {
     kind: &'static str,
     subject_id: i64,
-    run_at: Micros,
+    lease_until: Option<Micros>,
+    lane: String,
     at: Micros,
 }
 
@@ -185,11 +253,14 @@ struct SettleRow {
     segments: Option<i64>,
     encoding: Option<&'static str>,
     cost_estimate: Option<f64>,
+    confidence: Option<f64>,
+    reason: Option<String>,
 }
 
 impl Db {
-    /// Writes a text and its job of this `kind` in one transaction. The job is claimed by the caller until `lease_until`. `None` when
-    /// the text was here before, or is not to be answered: [`Db::message_by_sid`] then tells what became of it.
+    /// Writes a text and its job of this `kind` in one transaction. With `lease_until` the job is claimed by the caller until
+    /// then, unless an earlier one of its lane is unfinished; without, or if so, it waits for the outbox (attempts 0). `None`
+    /// when the text was here before, or is not to be answered: [`Db::message_by_sid`] then tells what became of it.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
@@ -197,7 +268,7 @@ impl Db {
         &self,
         new: NewMessage,
         kind: &'static str,
-        lease_until: Micros,
+        lease_until: Option<Micros>,
     ) -> Result<Option<Job>, DbError> {
         let pool = match self {
             Self::Sqlite { writer, .. } => {
@@ -205,7 +276,9 @@ impl Db {
             }
             Self::Postgres(pool) => pool,
         };
+        let lane = lane(&new.to, &new.from);
         in_transaction!(pool, |c| {
+            sqlx::query(LOCK_LANE).bind(&lane).execute(&mut *c).await?;
             Ok(sqlx::query_as(ACCEPT_POSTGRES)
                 .bind(new.user_id)
                 .bind(&new.peer)
@@ -218,6 +291,7 @@ impl Db {
                 .bind(new.at)
                 .bind(kind)
                 .bind(lease_until)
+                .bind(&lane)
                 .bind(&new.messaging_service_sid)
                 .bind(&new.profile_name)
                 .bind(new.loop_limit)
@@ -226,8 +300,7 @@ impl Db {
         })
     }
 
-    /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands. False
-    /// when the job is no longer the claimant's; then nothing was written, and the answer is somebody else's.
+    /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands.
     ///
     /// # Errors
     /// When the database fails.
@@ -238,7 +311,7 @@ impl Db {
         decision: Option<TextDecision>,
         status: &str,
         sent: Option<Sent>,
-    ) -> Result<bool, DbError> {
+    ) -> Result<Ended, DbError> {
         let (tokens_in, tokens_out) = decision.as_ref().map_or((0, 0), |d| (d.input_tokens, d.output_tokens));
         let sent = sent.unwrap_or_default();
         let row = SettleRow {
@@ -250,7 +323,9 @@ impl Db {
             segments: decision.as_ref().and_then(|d| d.segments),
             encoding: decision.as_ref().and_then(|d| d.encoding),
             cost_estimate: decision.as_ref().and_then(|d| d.cost_estimate),
-            reply_text: decision.map(|d| d.reply_text),
+            confidence: decision.as_ref().and_then(|d| d.confidence),
+            reason: decision.as_ref().and_then(|d| d.reason.clone()),
+            reply_text: decision.and_then(|d| d.reply_text),
             status: status.to_owned(),
             input_tokens: tokens_in,
             output_tokens: tokens_out,
@@ -262,7 +337,7 @@ impl Db {
             Self::Postgres(pool) => pool,
         };
         in_transaction!(pool, |c| {
-            let settled: Option<(i64,)> = sqlx::query_as(SETTLE_POSTGRES)
+            let settled: Option<(bool,)> = sqlx::query_as(SETTLE_POSTGRES)
                 .bind(row.job_id)
                 .bind(row.attempts)
                 .bind(row.text_id)
@@ -277,9 +352,11 @@ impl Db {
                 .bind(row.segments)
                 .bind(row.encoding)
                 .bind(row.cost_estimate)
+                .bind(row.confidence)
+                .bind(&row.reason)
                 .fetch_optional(&mut *c)
                 .await?;
-            Ok(settled.is_some())
+            Ok(Ended::of(settled.map(|(next_waits,)| next_waits)))
         })
     }
 
@@ -299,15 +376,16 @@ impl Db {
         unit!(self, [job, decision], |c| {
             let query = sqlx::query(
                 "UPDATE sms_logs SET decision = COALESCE($2, decision), reply_text = COALESCE($3, reply_text), \
-                 segments = COALESCE($11, segments), encoding = COALESCE($12, encoding), \
-                 cost_estimate = COALESCE($13, cost_estimate), input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
+                 job_id = $9, segments = COALESCE($11, segments), encoding = COALESCE($12, encoding), \
+                 cost_estimate = COALESCE($13, cost_estimate), confidence = COALESCE($14, confidence), \
+                 reason = COALESCE($15, reason), input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
                  decided_at = CASE WHEN $7 THEN $8 ELSE decided_at END, \
                  send_started_at = CASE WHEN $7 THEN send_started_at ELSE COALESCE(send_started_at, $8) END \
                  WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $9 AND attempts = $10)",
             )
             .bind(job.subject_id)
             .bind(decision.as_ref().map(|d| d.decision))
-            .bind(decision.as_ref().map(|d| d.reply_text.as_str()))
+            .bind(decision.as_ref().and_then(|d| d.reply_text.as_deref()))
             .bind(decision.as_ref().map_or(0, |d| d.input_tokens))
             .bind(decision.as_ref().map_or(0, |d| d.output_tokens))
             .bind(status)
@@ -317,7 +395,9 @@ impl Db {
             .bind(job.attempts)
             .bind(decision.as_ref().and_then(|d| d.segments))
             .bind(decision.as_ref().and_then(|d| d.encoding))
-            .bind(decision.as_ref().and_then(|d| d.cost_estimate));
+            .bind(decision.as_ref().and_then(|d| d.cost_estimate))
+            .bind(decision.as_ref().and_then(|d| d.confidence))
+            .bind(decision.as_ref().and_then(|d| d.reason.as_deref()));
             Ok(query.execute(&mut *c).await?.rows_affected() > 0)
         })
     }
@@ -335,8 +415,12 @@ fn accept_rows<'c>(
         let mut new: HashMap<String, i64> =
             new.into_iter().filter(|(_, _, status)| status.is_none()).map(|(id, sid, _)| (sid, id)).collect();
         let texts: Vec<Option<i64>> = rows.iter().map(|row| new.remove(&row.new.message_sid)).collect();
+        // Of one lane's texts in one batch only the first one may find it free.
+        let mut lanes = HashSet::new();
         let due = rows.iter().zip(&texts).filter_map(|(row, text)| {
-            Some(JobRow { kind: row.kind, subject_id: (*text)?, run_at: row.lease_until, at: row.new.at })
+            let (subject_id, lane) = ((*text)?, lane(&row.new.to, &row.new.from));
+            let lease_until = row.lease_until.filter(|_| lanes.insert(lane.clone()));
+            Some(JobRow { kind: row.kind, subject_id, lease_until, lane, at: row.new.at })
         });
         let due: Vec<JobRow> = due.collect();
         if due.is_empty() {
@@ -349,21 +433,20 @@ fn accept_rows<'c>(
     })
 }
 
-fn settle_rows<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c SettleRow>) -> BoxFuture<'c, Result<Vec<bool>, DbError>> {
+fn settle_rows<'c>(
+    c: &'c mut SqliteConnection,
+    rows: Vec<&'c SettleRow>,
+) -> BoxFuture<'c, Result<Vec<Ended>, DbError>> {
     Box::pin(async move {
         let settled: Vec<(i64,)> =
             sqlx::query_as(SETTLE_TEXTS).bind(super::json_list(&rows)).fetch_all(&mut *c).await?;
         let mut settled: HashSet<i64> = settled.into_iter().map(|(id,)| id).collect();
-        let (mut jobs, mut outcome) = (Vec::with_capacity(settled.len()), Vec::with_capacity(rows.len()));
-        for row in rows {
-            let is_settled = settled.remove(&row.text_id);
-            if is_settled {
-                jobs.push(row.job_id);
-            }
-            outcome.push(is_settled);
-        }
-        let jobs = super::json_list(&jobs.iter().collect::<Vec<_>>());
-        sqlx::query(SETTLE_JOBS).bind(jobs).execute(&mut *c).await?;
-        Ok(outcome)
+        // Of two that settle one text in one batch the first one does.
+        let ours: Vec<Option<i64>> =
+            rows.iter().map(|row| settled.remove(&row.text_id).then_some(row.job_id)).collect();
+        let jobs = super::json_list(&ours.iter().flatten().collect::<Vec<_>>());
+        let gone: Vec<(i64, bool)> = sqlx::query_as(SETTLE_JOBS).bind(jobs).fetch_all(&mut *c).await?;
+        let gone: HashMap<i64, bool> = gone.into_iter().collect();
+        Ok(ours.into_iter().map(|job| Ended::of(job.and_then(|job| gone.get(&job).copied()))).collect())
     })
 }

@@ -75,7 +75,7 @@ impl Claims {
         let renew = async {
             loop {
                 tokio::time::sleep(RENEWAL).await;
-                self.db.move_job(job, self.clock.now() + LEASE, None).await.ok();
+                self.db.renew_claim(job, self.clock.now() + LEASE).await.ok();
             }
         };
         tokio::select! {
@@ -84,53 +84,35 @@ impl Claims {
         }
     }
 
-    /// Leaves a job for later, or gives it up: for good reason, or `patience` after it was written.
+    /// Leaves a job for later, or gives it up: for good reason, or after `patience`.
     pub async fn put_off(&self, job: &Job, patience: Micros, setback: Setback) {
         let now = self.clock.now();
-        let (kind, subject, attempts) = (job.kind.as_str(), job.subject_id, job.attempts);
-        let outcome = match setback {
-            Setback::Later(reason, after) if now - job.created_at < patience => {
-                warn!(
-                    job.id = job.id,
-                    job.kind = kind,
-                    subject,
-                    attempts,
-                    reason,
-                    "The {kind} job {} has to wait",
-                    job.id
-                );
-                self.db.move_job(job, now + backoff(attempts, after), Some(reason)).await.map(drop)
-            }
-            Setback::Later(reason, _) => {
-                warn!(
-                    job.id = job.id,
-                    job.kind = kind,
-                    subject,
-                    attempts,
-                    reason,
-                    "The {kind} job {} is given up",
-                    job.id
-                );
-                self.db.give_up_job(now, job, reason, None).await
-            }
-            Setback::Final(reason, code) => {
-                warn!(
-                    job.id = job.id,
-                    job.kind = kind,
-                    subject,
-                    attempts,
-                    reason,
-                    "The {kind} job {} is given up",
-                    job.id
-                );
-                self.db.give_up_job(now, job, reason, code).await
-            }
+        let is_over = now - job.tried_since >= patience;
+        let (reason, next) = match setback {
+            Setback::Later(reason, after) if !is_over => (reason, Next::TryAt(now + backoff(job.attempts, after))),
+            Setback::Later(reason, _) => (reason, Next::GiveUp(None)),
+            Setback::Final(reason, code) => (reason, Next::GiveUp(code)),
+        };
+        let (id, kind, subject, attempts) = (job.id, job.kind.as_str(), job.subject_id, job.attempts);
+        let what = if matches!(next, Next::TryAt(_)) { "has to wait" } else { "is given up" };
+        warn!(job.id = id, job.kind = kind, subject, attempts, reason, "The {kind} job {id} {what}");
+        let outcome = match next {
+            Next::TryAt(run_at) => self.db.put_off_job(job, run_at, reason, None).await,
+            Next::GiveUp(code) => self.db.give_up_job(now, job, reason, code).await,
         };
         if let Err(error) = outcome {
             // The claim runs out and the job is taken up again.
-            warn!(job.id = job.id, job.kind = kind, %error, "Could not put off the {kind} job {}", job.id);
+            warn!(job.id = id, job.kind = kind, %error, "Could not put off the {kind} job {id}");
         }
     }
+}
+
+/// What becomes of a job that failed.
+enum Next {
+    /// It is tried again.
+    TryAt(Micros),
+    /// It is kept with its reason; with Twilio's error code.
+    GiveUp(Option<i64>),
 }
 
 /// The wait before the next try: two seconds, doubled each time up to ten minutes, a little more at random so that what

@@ -9,7 +9,7 @@ use crate::conversation::service::AnswerError;
 use crate::db::conversations::Except;
 use crate::db::jobs::{Job, REPLY};
 use crate::db::messages::{Message, TextDecision, reply_status};
-use crate::db::replies::Sent;
+use crate::db::replies::{Ended, Sent};
 use crate::db::{Db, DbError};
 use crate::sms::decision::{SmsService, Text};
 use crate::sms::waiting::Waiting;
@@ -17,6 +17,7 @@ use crate::telemetry::SLOW_MS;
 use crate::twilio::address::Address;
 use crate::twilio::rest::{Outgoing, Rest};
 use std::sync::Arc;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 /// How much our clock may be ahead of Twilio's.
@@ -39,6 +40,8 @@ pub struct Replier {
     pub directory: Directory,
     /// How replies are sent late; none without an account.
     pub rest: Option<Rest>,
+    /// Wakes the outbox: the next job of a lane is due.
+    pub wake: Arc<Notify>,
     /// Where Twilio reports a reply's progress.
     pub status_callback: Option<Arc<str>>,
 }
@@ -69,26 +72,32 @@ impl Replier {
     /// Answers a text that a webhook just brought, handing the reply to the webhook if it still waits.
     pub async fn answer(&self, due: Due, waiting: Waiting) {
         let decided = self.claims.held(&due.job, self.decide(&due)).await;
-        let setback = match decided {
-            Ok(decision) if waiting.take() => {
-                let reply = decision.reply_text.clone();
+        let sendable = decided.as_ref().ok().and_then(TextDecision::sendable).map(str::to_owned);
+        let outcome = match decided {
+            Ok(decision) if sendable.is_some() && waiting.take() => {
                 let now = self.clock.now();
                 match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
-                    Ok(true) => return waiting.hand_over(reply),
-                    Ok(false) => return,
+                    Ok(Ended::NotOurs) => return,
+                    Ok(ended) => {
+                        waiting.hand_over(sendable.unwrap_or_default());
+                        if ended == Ended::NextWaits {
+                            self.wake.notify_one();
+                        }
+                        return;
+                    }
                     Err(error) => {
                         waiting.give_up();
-                        error.into()
+                        Err(error.into())
                     }
                 }
             }
-            Ok(decision) => match self.claims.held(&due.job, self.send_decided(&due, decision)).await {
-                Ok(()) => return,
-                Err(setback) => setback,
-            },
-            Err(setback) => setback,
+            Ok(decision) => self.claims.held(&due.job, self.carry_out(&due, decision)).await,
+            Err(setback) => Err(setback),
         };
-        self.claims.put_off(&due.job, GIVE_UP_AFTER, setback).await;
+        if let Err(setback) = outcome {
+            self.claims.put_off(&due.job, GIVE_UP_AFTER, setback).await;
+        }
+        self.wake.notify_one();
     }
 
     /// Goes on with a reply from where its row says it is.
@@ -108,13 +117,7 @@ impl Replier {
                     return Ok(());
                 }
                 let decision = self.decide(&due).await?;
-                if job.kind == REPLY {
-                    self.send_decided(&due, decision).await
-                } else {
-                    let now = self.clock.now();
-                    self.db.settle_message(now, job, Some(decision), reply_status::DRAFT, None).await?;
-                    Ok(())
-                }
+                self.carry_out(&due, decision).await
             }
         }
     }
@@ -165,9 +168,13 @@ impl Replier {
         Ok(decision)
     }
 
-    async fn send_decided(&self, due: &Due, decision: TextDecision) -> Result<(), Setback> {
-        let reply = decision.reply_text.clone();
+    /// Sends the reply, or leaves it to a person: a draft was asked for, or the model is unsure.
+    async fn carry_out(&self, due: &Due, decision: TextDecision) -> Result<(), Setback> {
         let now = self.clock.now();
+        let Some(reply) = decision.sendable().filter(|_| due.job.kind == REPLY).map(str::to_owned) else {
+            self.db.settle_message(now, &due.job, Some(decision), reply_status::DRAFT, None).await?;
+            return Ok(());
+        };
         if self.db.progress_message(now, &due.job, Some(decision), reply_status::PENDING).await? {
             self.send(due, &reply).await?;
         }

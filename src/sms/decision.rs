@@ -8,12 +8,12 @@ use crate::conversation::service::AnswerError;
 use crate::conversation::thread;
 use crate::db::Db;
 use crate::db::conversations::Except;
-use crate::db::messages::TextDecision;
-use crate::llm::{Llm, Message, Prompt, Verdict};
+use crate::db::messages::{TextDecision, UNSURE};
+use crate::llm::{Llm, LlmError, Message, Prompt, Verdict};
 use crate::twilio::voices::Language;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::debug;
+use tracing::{debug, warn};
 
 /// Decides about texts. Cheap to clone.
 #[derive(Clone)]
@@ -60,10 +60,11 @@ impl SmsService {
         Self { db, llm, clock, role: Arc::from(role), timeout, config }
     }
 
-    /// Decides about a text with what was said before in mind. Stores nothing.
+    /// Decides about a text with what was said before in mind. Stores nothing. A model that was asked twice and gave nothing
+    /// usable is unsure and has no reply: a person has to look.
     ///
     /// # Errors
-    /// When the model gives no usable decision in time, or the history cannot be read.
+    /// When the model does not answer in time, or the history cannot be read.
     pub async fn decide(&self, text: Text<'_>) -> Result<Decided, AnswerError> {
         let started = Instant::now();
         let earlier = self.db.thread(text.person.user_id, text.peer, text.except).await?;
@@ -77,7 +78,14 @@ impl SmsService {
         };
         let system = self.instructions(language, &budget);
         let mut prompt = Prompt { system, messages: thread.messages, ..Prompt::default() };
-        let mut decision = self.llm.decide(&prompt, self.timeout).await?;
+        let elapsed_ms = || started.elapsed().as_secs_f64() * 1000.0;
+        let mut decision = match self.llm.decide(&prompt, self.timeout).await {
+            Err(error @ LlmError::Unusable(_)) => {
+                warn!(%error, "A text waits for a person");
+                return Ok(Decided { decision: nothing_usable(&error), elapsed_ms: elapsed_ms() });
+            }
+            decided => decided?,
+        };
         let mut reply_text = self.written(decision.reply_text, is_sms);
         if !limit.holds(&reply_text) {
             prompt.system = format!("{} {TOO_LONG} At most {budget}.", prompt.system);
@@ -98,16 +106,18 @@ impl SmsService {
             decision: match decision.verdict {
                 Verdict::Yes => "yes",
                 Verdict::No => "no",
-                Verdict::Unsure => "unsure",
+                Verdict::Unsure => UNSURE,
             },
-            reply_text,
+            confidence: decision.confidence,
+            reason: decision.reason,
+            reply_text: Some(reply_text),
             segments: size.map(|(segments, _)| segments as i64),
             encoding: size.map(|(_, encoding)| encoding.name()),
             cost_estimate: size.zip(self.config.segment_price).map(|((segments, _), price)| segments as f64 * price),
             input_tokens: decision.input_tokens.into(),
             output_tokens: decision.output_tokens.into(),
         };
-        Ok(Decided { decision, elapsed_ms: started.elapsed().as_secs_f64() * 1000.0 })
+        Ok(Decided { decision, elapsed_ms: elapsed_ms() })
     }
 
     /// A reply as it is sent.
@@ -128,6 +138,21 @@ impl SmsService {
 /// What the model is told of a reply of its own that no message holds; it comes last in the conversation.
 const TOO_LONG: &str =
     "Your last message is the reply you wrote, and it is too long. Decide as before, and write a shorter one.";
+
+/// The decision where the model gave none.
+fn nothing_usable(error: &LlmError) -> TextDecision {
+    TextDecision {
+        decision: UNSURE,
+        confidence: None,
+        reason: Some(error.to_string()),
+        reply_text: None,
+        segments: None,
+        encoding: None,
+        cost_estimate: None,
+        input_tokens: 0,
+        output_tokens: 0,
+    }
+}
 
 /// The text as the model is told it.
 fn described(text: &str, media: usize, profile_name: Option<&str>) -> String {

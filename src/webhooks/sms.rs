@@ -103,13 +103,18 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     let now = new.at;
     if !party.person.auto_reply {
         // The worker decides and writes a draft.
-        app.db.accept_message(new, DRAFT, now).await?;
+        app.db.accept_message(new, DRAFT, None).await?;
         app.outbox.wake();
         return Ok(None);
     }
-    let Some(job) = app.db.accept_message(new, REPLY, now + LEASE).await? else {
+    let Some(job) = app.db.accept_message(new, REPLY, Some(now + LEASE)).await? else {
         return stored_reply(app, &text.message_sid, deadline).await;
     };
+    if job.attempts == 0 {
+        debug!(message.sid = text.message_sid, "A text waits until the ones before it are answered");
+        app.outbox.wake();
+        return Ok(None);
+    }
     let due = Due {
         job,
         person: party.person,

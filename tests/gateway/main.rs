@@ -10,6 +10,7 @@ mod bad_webhooks;
 mod calls;
 mod conversation_api;
 mod history;
+mod lanes;
 mod machines;
 mod model_failures;
 mod opt_outs;

@@ -113,6 +113,24 @@ async fn decisions_fall_back_to_what_the_server_takes_and_remember_it() {
 }
 
 #[tokio::test]
+async fn a_decision_tells_how_sure_it_is_and_why_if_the_server_lets_it() {
+    let whole = r#"{"confidence":0.75,"decision":"no","reason":"He is\naway.","reply_text":"Sorry."}"#;
+    let bare = r#"Well: {"decision":"no","reply_text":"Sorry."}"#;
+    let fake =
+        Fake::answering([ok(&reply(whole, "stop")), status(400, "", "response_format"), ok(&reply(bare, "stop"))])
+            .await;
+    let model = model(&fake);
+    let decision = decide(&fake, &model).await;
+    assert_eq!((decision.confidence, decision.reason.as_deref()), (Some(0.75), Some("He is away.")));
+    let decision = decide(&fake, &model).await;
+    assert_eq!((decision.verdict, decision.confidence, decision.reason), (Verdict::No, None, None));
+    let schema = &fake.requests()[0].body["response_format"]["json_schema"]["schema"];
+    assert_eq!(schema["required"], json!(["confidence", "decision", "reason", "reply_text"]));
+    let told = fake.requests()[2].body["messages"][0]["content"].to_string();
+    assert!(told.contains("confidence") && told.contains("reason"), "{told}");
+}
+
+#[tokio::test]
 async fn a_wrong_key_ends_a_decision_too() {
     let fake = Fake::answering([status(400, "", r#"{"error":{"code":400,"message":"bad key"}}"#), decided()]).await;
     let rejected = model(&fake).decide(&prompt(), LONG).await;
