@@ -9,7 +9,8 @@ use crate::conversation::turns::Turns;
 use crate::db::{Db, OpenError};
 use crate::llm::{Llm, SetupError};
 use crate::outbox::claim::Claims;
-use crate::outbox::reply::Replier;
+use crate::outbox::pause::Pause;
+use crate::outbox::reply::{Replier, StatusCallback};
 use crate::outbox::summary::Summariser;
 use crate::outbox::voicemail::Voicemails;
 use crate::outbox::{Outbox, Workers};
@@ -133,7 +134,7 @@ impl App {
         let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up);
         let speaks = config.voice.speech == SpeechSource::OpenAi && llm.can_speak();
         let synthesiser = speaks.then(|| Synthesiser::new(llm.clone()));
-        let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout, config.sms);
+        let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout, &config.sms);
         let replier = Replier {
             db: db.clone(),
             clock: clock.clone(),
@@ -142,7 +143,8 @@ impl App {
             directory: directory.clone(),
             rest: rest.clone(),
             wake: wake.clone(),
-            status_callback: config.public_url.as_ref().map(|url| format!("{}/twilio/sms/status", url.base()).into()),
+            pause: Pause::new(clock.clone()),
+            status_callback: StatusCallback::of(&config),
         };
         let voicemails = Voicemails {
             db: db.clone(),

@@ -2,6 +2,7 @@
 //! What each kind of job does is in a file of its own: [`reply`], [`voicemail`], [`summary`].
 
 pub mod claim;
+pub mod pause;
 pub mod reply;
 pub mod summary;
 pub mod voicemail;
@@ -17,7 +18,7 @@ use reply::Replier;
 use std::sync::Arc;
 use std::time::Duration;
 use summary::Summariser;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn};
@@ -90,22 +91,25 @@ impl Outbox {
                 self.sweep().await;
             }
             // A worker without a free place claims nothing, so that others can.
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            match self.db.claim_job(self.clock.now(), self.clock.now() + LEASE).await {
-                Ok(Some(job)) => {
-                    let outbox = self.clone();
-                    self.tasks.spawn(async move {
-                        outbox.work(job).await;
-                        // It may have queued another one, which is due now.
-                        outbox.wake();
-                        drop(place);
-                    });
+            let Some(mut free) = free_places(&places).await else { return };
+            let now = self.clock.now();
+            match self.db.claim_jobs(now, now + LEASE, free.num_permits()).await {
+                Ok(jobs) if !jobs.is_empty() => {
+                    for job in jobs {
+                        let (outbox, place) = (self.clone(), free.split(1));
+                        self.tasks.spawn(async move {
+                            outbox.work(job).await;
+                            // It may have queued another one, and the next of its lane is due now.
+                            outbox.wake();
+                            drop(place);
+                        });
+                    }
                     continue;
                 }
-                Ok(None) => {}
+                Ok(_) => {}
                 Err(error) => warn!(%error, "The outbox cannot be read"),
             }
-            drop(place);
+            drop(free);
             let sleep = self.until_next().await;
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -156,4 +160,14 @@ impl Outbox {
             warn!(%error, "What is old could not be swept");
         }
     }
+}
+
+/// All places that are free, as soon as there is one.
+async fn free_places(places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let mut free = places.clone().acquire_owned().await.ok()?;
+    let others = u32::try_from(places.available_permits()).unwrap_or(0);
+    if let Ok(others) = places.clone().try_acquire_many_owned(others) {
+        free.merge(others);
+    }
+    Some(free)
 }

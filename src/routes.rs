@@ -33,6 +33,7 @@ fn urls(app: &Arc<App>) -> Route {
         .at("/twilio/relay/ended", post(relay::ended))
         .at("/twilio/sms", post(sms::incoming))
         .at("/twilio/sms/status", post(status::message))
+        .at("/twilio/sms/status/:job", post(status::message_of_job))
         .at("/speech/:token", get(speech::sound))
         .nest_no_strip("/", api::routes(app))
 }

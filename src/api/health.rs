@@ -24,6 +24,8 @@ struct Health {
     version: String,
     /// The database.
     database: Reach,
+    /// Sending texts through Twilio.
+    sending: Sending,
     /// Whole seconds since the gateway started.
     uptime_seconds: u64,
 }
@@ -46,9 +48,25 @@ enum Reach {
     Unreachable,
 }
 
+/// Of sending texts.
+#[derive(Enum)]
+#[oai(rename_all = "lowercase")]
+enum Sending {
+    /// Texts are sent.
+    Ok,
+    /// Twilio refuses the account's credentials: what is to be sent waits, and is tried now and then.
+    Paused,
+}
+
 impl Example for Health {
     fn example() -> Self {
-        Self { status: Status::Ok, version: "1.0.0".to_owned(), database: Reach::Ok, uptime_seconds: 3600 }
+        Self {
+            status: Status::Ok,
+            version: "1.0.0".to_owned(),
+            database: Reach::Ok,
+            sending: Sending::Ok,
+            uptime_seconds: 3600,
+        }
     }
 }
 
@@ -86,6 +104,7 @@ async fn health(app: &App) -> Health {
         status: Status::Ok,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         database: if is_reached { Reach::Ok } else { Reach::Unreachable },
+        sending: if app.outbox.replier().pause.is_on() { Sending::Paused } else { Sending::Ok },
         uptime_seconds: app.started.elapsed().as_secs(),
     }
 }

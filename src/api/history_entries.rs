@@ -2,7 +2,7 @@
 
 use super::values::{Nullable, Timestamp};
 use crate::db::{Db, DbError, calls, conversations, messages, voicemails};
-use crate::twilio::errors;
+use crate::twilio::errors::meaning;
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 use serde::Deserialize;
@@ -280,21 +280,24 @@ pub(super) struct Sms {
     reply_text: Nullable<String>,
     /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `ignored`, `canceled` (the receiver opted
     /// out), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …);
-    /// null while it is being decided.
+    /// null while it is being decided, and for a text that is answered with a later one.
     reply_status: Nullable<String>,
     /// Why it was decided so, in the model's words on one line; or why the text is not answered: `keyword`, `opted out`, `own number`, `inactive user`, `sender is no person` (a short code
     /// or a name), `automatic reply`, `reaction`, or `too many replies` (`SMS_LOOP_LIMIT`). Null when nothing is known of it.
     reason: Nullable<String>,
     /// Twilio's error code of a reply that failed.
     error_code: Nullable<i64>,
-    /// What the code means, if it is a common one.
-    error: Nullable<String>,
     /// The segments the reply takes; null without a reply, and on other channels than SMS.
     segments: Nullable<i64>,
     /// Their encoding: `gsm7`, or `ucs2` when a character of the reply is not in the GSM alphabet.
     encoding: Nullable<String>,
     /// What they cost by `SMS_SEGMENT_PRICE`; null when it is not set.
     cost_estimate: Nullable<f64>,
+    /// What the error code means; null for one that is not known here.
+    error_meaning: Nullable<String>,
+    /// The id of the later text of this sender with which it is answered: its reply is for both. Null for a text with a reply of
+    /// its own.
+    answered_with: Nullable<i64>,
     /// When it came in.
     created_at: Timestamp,
 }
@@ -328,11 +331,12 @@ impl From<messages::Message> for Sms {
             reply_text: row.reply_text.into(),
             reply_status: row.reply_status.into(),
             reason: row.reason.into(),
-            error: row.error_code.and_then(errors::meaning).map(str::to_owned).into(),
             error_code: row.error_code.into(),
             segments: row.segments.into(),
             encoding: row.encoding.into(),
             cost_estimate: row.cost_estimate.into(),
+            error_meaning: row.error_code.and_then(meaning).map(str::to_owned).into(),
+            answered_with: row.answered_with.into(),
             created_at: Timestamp(row.created_at),
         }
     }
@@ -356,10 +360,11 @@ impl Example for Sms {
             reply_status: Some("answered".to_owned()).into(),
             reason: Some("The user is free tomorrow.".to_owned()).into(),
             error_code: None.into(),
-            error: None.into(),
             segments: Some(1).into(),
             encoding: Some("gsm7".to_owned()).into(),
             cost_estimate: Some(0.0083).into(),
+            error_meaning: None.into(),
+            answered_with: None.into(),
             created_at: Timestamp::EXAMPLE,
         }
     }

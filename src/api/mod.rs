@@ -10,6 +10,7 @@ mod health;
 mod history;
 mod history_entries;
 mod idempotency;
+mod jobs;
 mod opt_outs;
 mod outcome;
 mod paths;
@@ -54,6 +55,8 @@ enum Tag {
     Sms,
     /// What was said, called and written.
     History,
+    /// What is still to be done.
+    Jobs,
     /// Whether the gateway is well.
     Health,
 }
@@ -68,6 +71,7 @@ type Operations = Documented<(
     sms::SmsApi,
     opt_outs::OptOutsApi,
     history::HistoryApi,
+    jobs::JobsApi,
     health::HealthApi,
 )>;
 
@@ -80,6 +84,7 @@ const OPERATIONS: Operations = Documented((
     sms::SmsApi,
     opt_outs::OptOutsApi,
     history::HistoryApi,
+    jobs::JobsApi,
     health::HealthApi,
 ));
 

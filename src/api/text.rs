@@ -4,7 +4,8 @@ mod kinds;
 
 use super::values::inline_type;
 pub(super) use kinds::{
-    CallSid, Email, IdempotencyKey, LanguageTag, PhoneNumber, Purpose, TransportName, Username, VoiceName, Words,
+    CallSid, Email, IdempotencyKey, JobState, LanguageTag, PhoneNumber, Purpose, TransportName, Username, VoiceName,
+    Words,
 };
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{MaybeUndefined, ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
@@ -32,7 +33,7 @@ pub(super) struct Kind {
     accepts: fn(&str) -> bool,
 }
 
-const KINDS: [&Kind; 10] = [
+const KINDS: [&Kind; 11] = [
     Username::KIND,
     Email::KIND,
     PhoneNumber::KIND,
@@ -43,6 +44,7 @@ const KINDS: [&Kind; 10] = [
     LanguageTag::KIND,
     VoiceName::KIND,
     TransportName::KIND,
+    JobState::KIND,
 ];
 
 impl Kind {

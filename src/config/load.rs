@@ -144,6 +144,8 @@ fn sms(env: &mut Env) -> SmsConfig {
         segment_price: env.optional("SMS_SEGMENT_PRICE", |text| number(text, 0.0..=100.0)),
         keyword_replies: env.or("SMS_KEYWORD_REPLIES", false, boolean),
         loop_limit: env.or("SMS_LOOP_LIMIT", 30, |text| number(text, 1..=10_000)),
+        quiet_window: env.or("SMS_QUIET_WINDOW", Duration::ZERO, |text| values::seconds_or_zero(text, 30)),
+        status_callback: env.private("SMS_STATUS_CALLBACK", values::web_address),
     }
 }
 

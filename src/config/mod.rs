@@ -251,7 +251,7 @@ impl VoiceTool {
 }
 
 /// How texts are answered.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SmsConfig {
     /// How long the webhook waits for a reply before it is sent later, at most 12 s: Twilio gives up after 15 s
     /// (`SMS_REPLY_BUDGET`).
@@ -266,6 +266,11 @@ pub struct SmsConfig {
     pub keyword_replies: bool,
     /// The most replies that one peer gets in ten minutes, 1 to 10000 (`SMS_LOOP_LIMIT`).
     pub loop_limit: i64,
+    /// How long a text waits for others of its sender that are answered with it, at most 30 s; zero answers each alone
+    /// (`SMS_QUIET_WINDOW`).
+    pub quiet_window: Duration,
+    /// Where Twilio reports the delivery of replies, in place of the gateway itself (`SMS_STATUS_CALLBACK`).
+    pub status_callback: Option<String>,
 }
 
 /// What becomes of people whose number belongs to no user.

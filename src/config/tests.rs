@@ -53,6 +53,7 @@ fn the_template_holds_the_defaults() {
             "OPENAI_TRANSCRIBE_MODEL",
             "PUBLIC_BASE_URL",
             "SMS_SEGMENT_PRICE",
+            "SMS_STATUS_CALLBACK",
             "SPEECH_MODEL",
             "SYSTEM_PROMPT",
             "TRANSFER_NUMBER",
@@ -106,6 +107,8 @@ fn nothing_set_gives_the_documented_defaults() {
         segment_price: None,
         keyword_replies: false,
         loop_limit: 30,
+        quiet_window: Duration::ZERO,
+        status_callback: None,
     };
     assert_eq!(config.sms, sms);
     assert_eq!(config.unknown_callers, UnknownCallers::Create);
@@ -240,6 +243,8 @@ fn every_bad_value_is_a_fault_that_names_its_variable() {
         ("ADMIN_API_KEY", &["too-short", "with a blank inside it"]),
         ("VOICE_REPLY_BUDGET", &["0", "10.1"]),
         ("SMS_REPLY_BUDGET", &["0", "12.5"]),
+        ("SMS_QUIET_WINDOW", &["-1", "31"]),
+        ("SMS_STATUS_CALLBACK", &["/reports", "example.com", "ftp://example.com/"]),
         ("VOICE_PATIENCE", &["1", "0", "301"]),
         ("VOICE_TRANSPORT", &["webhook"]),
         ("VOICE_MAX_MINUTES", &["0", "241", "1.5"]),

@@ -170,6 +170,13 @@ pub(super) fn key(text: &str, shortest: usize) -> Read<SecretString> {
     Ok(SecretString::from(text))
 }
 
+/// An absolute address that Twilio calls, kept as it is written.
+pub(super) fn web_address(text: &str) -> Read<String> {
+    let uri: Option<http::Uri> = text.parse().ok();
+    let is_web = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some());
+    if is_web { Ok(text.to_owned()) } else { Err("must be an address such as https://example.com/reports".into()) }
+}
+
 /// The address of an OpenAI-compatible server up to its version.
 pub(super) fn model_base_url(text: &str) -> Read<String> {
     let base = super::PublicUrl::parse_service(text)?;

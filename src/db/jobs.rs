@@ -61,30 +61,32 @@ macro_rules! is_next {
     };
 }
 
-/// The claim; `$lock` keeps two workers on PostgreSQL from waiting for the same row.
+/// The claim; `$lock` keeps two workers on PostgreSQL from waiting for the same rows.
 macro_rules! claim {
     ($lock:literal) => {
         concat!(
-            "UPDATE jobs SET run_at = $2, attempts = attempts + 1, claimed = TRUE WHERE id = \
-             (SELECT id FROM jobs WHERE run_at <= $1 AND gave_up_at IS NULL AND ",
+            "WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE run_at <= $1 AND gave_up_at IS NULL AND ",
             is_next!(),
-            " ORDER BY run_at, id LIMIT 1 ",
+            " ORDER BY run_at, id LIMIT $3 ",
             $lock,
-            ") RETURNING ",
+            ") UPDATE jobs SET run_at = $2, attempts = attempts + 1, claimed = TRUE WHERE id IN (SELECT id FROM due) RETURNING ",
             job_columns!()
         )
     };
 }
 
 impl Db {
-    /// Claims the job that has been due for longest, until `lease_until`; after that it may be claimed again. Of a lane only
-    /// the oldest unfinished job is claimed, so that nothing overtakes.
+    /// Claims the jobs that have been due for longest, at most `most`, until `lease_until`; after that they may be claimed again.
+    /// Of a lane only the oldest unfinished job is claimed, so that nothing overtakes.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn claim_job(&self, now: Micros, lease_until: Micros) -> Result<Option<Job>, DbError> {
+    pub async fn claim_jobs(&self, now: Micros, lease_until: Micros, most: usize) -> Result<Vec<Job>, DbError> {
         let text = self.text(claim!(""), claim!("FOR UPDATE SKIP LOCKED"));
-        unit!(self, [], |c| { Ok(sqlx::query_as(text).bind(now).bind(lease_until).fetch_optional(&mut *c).await?) })
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        unit!(self, [], |c| {
+            Ok(sqlx::query_as(text).bind(now).bind(lease_until).bind(most).fetch_all(&mut *c).await?)
+        })
     }
 
     /// Holds a claimed job until `lease_until`. False when it is no longer the claimant's.

@@ -138,6 +138,10 @@ pub struct Message {
     pub encoding: Option<String>,
     /// What they cost by `SMS_SEGMENT_PRICE`.
     pub cost_estimate: Option<f64>,
+    /// The job that answers it, once there is something to answer.
+    pub job_id: Option<i64>,
+    /// The later text whose reply answers this one too.
+    pub answered_with: Option<i64>,
     /// When it came in.
     pub created_at: Micros,
     /// When sending by REST was first tried.

@@ -71,6 +71,7 @@ macro_rules! unanswerable {
         )
     };
 }
+pub(super) use unanswerable;
 
 /// The texts that are new, of a JSON list of [`AcceptRow`], with the loop limit, which is the same for all; those that are
 /// not to be answered are settled with it.
@@ -120,7 +121,7 @@ const ACCEPT_POSTGRES: &str = concat!(
     job_columns!()
 );
 /// Two texts of one lane that arrive together must not both find it free.
-const LOCK_LANE: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+pub(super) const LOCK_LANE: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 
 /// Whether a job waits behind this one of its lane.
 macro_rules! next_waits {

@@ -1,4 +1,4 @@
-//! What Twilio reports of replies that were sent by REST.
+//! What Twilio reports of replies.
 
 use super::messages::reply_status;
 use super::{Db, DbError, read, unit};
@@ -16,13 +16,26 @@ pub struct ReplyReport {
     pub status: String,
     /// Twilio's error code when it failed.
     pub error_code: Option<i64>,
+    /// The job that sent it, if the report names one.
+    pub job_id: Option<i64>,
 }
 
+/// The reply with this sid, or the one of this job whose sid is not known yet.
+const BY_JOB: &str = "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
+     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
+     WHERE job_id = $2 AND reply_sid IS NULL AND reply_status IS NOT NULL";
+/// The reply with this sid, or those on their way between these addresses.
+const BY_ADDRESSES: &str = "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
+     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
+     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $2 AND to_number = $3 AND direction = 'inbound' \
+     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
+     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $3 AND to_number = $2 AND direction = 'outbound'";
+
 impl Db {
-    /// Writes what Twilio reports of a reply that was sent by REST. Reports may come twice and in any order: one that is
-    /// behind what is known already changes nothing. One may even come before Twilio's answer to the request that sent the
-    /// reply; it is then known by its addresses, if only one reply is on its way between them. False when it is no reply of
-    /// ours.
+    /// Writes what Twilio reports of a reply. Reports may come twice and in any order: one that is behind what is known already
+    /// changes nothing. One may even come before Twilio's answer to the request that sent the reply, and of a reply in TwiML
+    /// there is no such answer: the job tells whose report it is, or without one the addresses, if only one reply is on its way
+    /// between them. False when it is no reply of ours.
     ///
     /// # Errors
     /// When the database fails.
@@ -30,29 +43,20 @@ impl Db {
         unit!(self, [report], |c| {
             // The status may change between reading and writing it; then it is read again.
             for _ in 0..3 {
-                let found: Vec<(i64, String, Option<String>)> = sqlx::query_as(
-                    "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
-                     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
-                     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $2 AND to_number = $3 \
-                     AND direction = 'inbound' \
-                     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
-                     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $3 AND to_number = $2 \
-                     AND direction = 'outbound'",
-                )
-                .bind(&report.reply_sid)
-                .bind(&report.to)
-                .bind(&report.from)
-                .fetch_all(&mut *c)
-                .await?;
+                let query = match report.job_id {
+                    Some(job_id) => sqlx::query_as(BY_JOB).bind(&report.reply_sid).bind(job_id),
+                    None => sqlx::query_as(BY_ADDRESSES).bind(&report.reply_sid).bind(&report.to).bind(&report.from),
+                };
+                let found: Vec<(i64, String, Option<String>)> = query.fetch_all(&mut *c).await?;
                 let by_sid = found.iter().find(|(_, _, sid)| sid.is_some());
                 let alone = found.first().filter(|_| found.len() == 1);
-                let Some((id, known, _)) = by_sid.or(alone) else { return Ok(false) };
-                if rank(&report.status) <= rank(known) {
+                let Some((id, known, sid)) = by_sid.or(alone) else { return Ok(false) };
+                if sid.is_some() && rank(&report.status) <= rank(known) {
                     return Ok(true);
                 }
                 let changed = sqlx::query(
                     "UPDATE sms_logs SET reply_sid = $2, reply_status = $3, error_code = COALESCE($4, error_code) \
-                     WHERE id = $1 AND reply_status = $5",
+                     WHERE id = $1 AND reply_status = $5 AND (reply_sid IS NULL OR reply_sid = $2)",
                 )
                 .bind(id)
                 .bind(&report.reply_sid)

@@ -3,7 +3,9 @@
 //! if it can; what it cannot do in time goes on here and is sent through Twilio's REST API.
 
 use super::claim::{Claims, Setback};
+use super::pause::Pause;
 use crate::clock::{Clock, Micros, SECOND, to_utc};
+use crate::config::Config;
 use crate::conversation::party::{Directory, Person};
 use crate::conversation::service::AnswerError;
 use crate::db::conversations::Except;
@@ -15,7 +17,7 @@ use crate::sms::decision::{SmsService, Text};
 use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
 use crate::twilio::address::Address;
-use crate::twilio::rest::{Outgoing, Rest};
+use crate::twilio::rest::{Outgoing, Rest, RestError};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use tracing::{info, warn};
@@ -42,8 +44,38 @@ pub struct Replier {
     pub rest: Option<Rest>,
     /// Wakes the outbox: the next job of a lane is due.
     pub wake: Arc<Notify>,
-    /// Where Twilio reports a reply's progress.
-    pub status_callback: Option<Arc<str>>,
+    /// Whether sending is paused.
+    pub pause: Pause,
+    /// Where Twilio reports a reply's progress; `None` when no address is known that it could reach.
+    pub status_callback: Option<StatusCallback>,
+}
+
+/// Where Twilio reports the progress of replies that are sent by REST.
+#[derive(Clone)]
+pub enum StatusCallback {
+    /// The address that the operator names.
+    Named(Arc<str>),
+    /// The gateway itself, at this public address.
+    Ours(Arc<str>),
+}
+
+impl StatusCallback {
+    /// As configured.
+    pub fn of(config: &Config) -> Option<Self> {
+        match (&config.sms.status_callback, &config.public_url) {
+            (Some(named), _) => Some(Self::Named(named.as_str().into())),
+            (None, Some(public)) => Some(Self::Ours(public.base().into())),
+            (None, None) => None,
+        }
+    }
+
+    /// The URL for the reply that this job sends. Ours is called again, like all webhooks, when it finds the gateway restarting.
+    fn url(&self, job: &Job) -> String {
+        match self {
+            Self::Named(url) => url.to_string(),
+            Self::Ours(base) => format!("{base}/twilio/sms/status/{}#rc=2&rp=all", job.id),
+        }
+    }
 }
 
 /// A text whose reply is due, with the job that permits it.
@@ -108,6 +140,10 @@ impl Replier {
         let Some(due) = self.due(job.clone(), &message).await? else {
             return Ok(self.db.drop_job(job).await?);
         };
+        if let Some(sid) = message.reply_sid {
+            // A report has told the outcome of a send.
+            return self.sent(&due, sid, &message.reply_status.unwrap_or_default()).await;
+        }
         // Whether a send was begun decides, not the status, which a report may have changed since.
         match (message.reply_text, message.send_started_at) {
             (Some(reply), Some(started)) => self.send_again(&due, &reply, started).await,
@@ -130,7 +166,8 @@ impl Replier {
             "outbound" => (&message.to_number, &message.from_number),
             _ => (&message.from_number, &message.to_number),
         };
-        let media = message.media.as_deref().and_then(|list| serde_json::from_str::<Vec<serde_json::Value>>(list).ok());
+        let mut texts = self.db.answered_with(message.id).await?;
+        texts.push(message.clone());
         Ok(Some(Due {
             job,
             person: Arc::new(person),
@@ -139,8 +176,8 @@ impl Replier {
             to: own_address.clone().unwrap_or_default(),
             service: message.messaging_service_sid.clone(),
             profile_name: message.profile_name.clone(),
-            text: message.incoming_text.clone(),
-            media: media.map_or(0, |list| list.len()),
+            media: texts.iter().map(media_count).sum(),
+            text: texts.into_iter().map(|text| text.incoming_text).collect::<Vec<_>>().join("\n"),
         }))
     }
 
@@ -187,7 +224,7 @@ impl Replier {
         let since = started - CLOCKS_DIFFER;
         // Twilio's filter knows days only.
         let day = to_utc(since).date().to_string();
-        let found = rest.find_sent(&self.outgoing(due, reply), &day).await?;
+        let found = self.answered(rest.find_sent(&outgoing(due, reply, None), &day).await)?;
         for sent in found {
             let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since));
             if is_ours && !self.db.is_reply_to_another(&sent.sid, due.job.subject_id).await? {
@@ -205,7 +242,12 @@ impl Replier {
         if !self.db.progress_message(self.clock.now(), &due.job, None, reply_status::SENDING).await? {
             return Ok(());
         }
-        let sent = rest.send_message(&self.outgoing(due, reply)).await?;
+        let callback = self.status_callback.as_ref().map(|callback| callback.url(&due.job));
+        let answer = rest.send_message(&outgoing(due, reply, callback.as_deref())).await;
+        if matches!(answer, Ok(_) | Err(RestError::Refused { .. } | RestError::NotTaken { .. })) {
+            self.pause.end();
+        }
+        let sent = self.answered(answer)?;
         self.sent(due, sent.sid, &sent.status).await
     }
 
@@ -226,14 +268,39 @@ impl Replier {
         Ok(())
     }
 
-    fn outgoing<'a>(&'a self, due: &'a Due, body: &'a str) -> Outgoing<'a> {
-        Outgoing { to: &due.from, from: &due.to, body, status_callback: self.status_callback.as_deref() }
+    /// What Twilio answered; a refusal of the credentials pauses all sending.
+    fn answered<T>(&self, answer: Result<T, RestError>) -> Result<T, Setback> {
+        answer.map_err(|error| match error {
+            RestError::Credentials(_) => {
+                let reason = error.to_string();
+                let until = self.pause.begin(&reason);
+                Setback::Paused(reason, until)
+            }
+            other => other.into(),
+        })
     }
 
+    /// Twilio's REST API, unless sending is paused.
     fn rest(&self) -> Result<&Rest, Setback> {
+        if let Some(until) = self.pause.until() {
+            return Err(Setback::Paused(
+                "sending is paused: Twilio refuses the account's credentials".to_owned(),
+                until,
+            ));
+        }
         let missing = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are needed to send a reply late";
         self.rest.as_ref().ok_or_else(|| Setback::Final(missing.to_owned(), None))
     }
+}
+
+fn outgoing<'a>(due: &'a Due, body: &'a str, status_callback: Option<&'a str>) -> Outgoing<'a> {
+    Outgoing { to: &due.from, from: &due.to, body, status_callback }
+}
+
+/// How many files came with a text.
+fn media_count(message: &Message) -> usize {
+    let list = message.media.as_deref().and_then(|list| serde_json::from_str::<Vec<serde_json::Value>>(list).ok());
+    list.map_or(0, |list| list.len())
 }
 
 /// Whether Twilio's time (RFC 2822, whole seconds) is not before `since`.

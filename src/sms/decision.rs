@@ -23,7 +23,7 @@ pub struct SmsService {
     clock: Clock,
     role: Arc<str>,
     timeout: Duration,
-    config: SmsConfig,
+    config: Arc<SmsConfig>,
 }
 
 /// A text to decide about.
@@ -56,8 +56,8 @@ pub struct Decided {
 
 impl SmsService {
     /// A service that asks `llm` and remembers in `db`.
-    pub fn new(db: Db, llm: Arc<Llm>, clock: Clock, role: &str, timeout: Duration, config: SmsConfig) -> Self {
-        Self { db, llm, clock, role: Arc::from(role), timeout, config }
+    pub fn new(db: Db, llm: Arc<Llm>, clock: Clock, role: &str, timeout: Duration, config: &SmsConfig) -> Self {
+        Self { db, llm, clock, role: Arc::from(role), timeout, config: Arc::new(config.clone()) }
     }
 
     /// Decides about a text with what was said before in mind. Stores nothing. A model that was asked twice and gave nothing

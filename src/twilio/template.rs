@@ -89,6 +89,7 @@ pub const PLACES: &[&str] = &[
     "say",
     "speech_model",
     "speech_timeout",
+    "status_callback",
     "token",
     "url",
     "voice",

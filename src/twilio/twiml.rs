@@ -178,7 +178,7 @@ fn spoken<'a>(how: Speaking<'a>, words: Words<'a>) -> [Filling<'a>; 3] {
     [("voice", Value::One(how.voice.name)), ("language", Value::One(how.voice.language)), words]
 }
 
-/// Replies to a text with one message or several.
-pub fn message(document: &Template, messages: &[String]) -> String {
-    document.render(&[("message", Value::Each(messages))])
+/// Replies to a text with one message or several; an empty `status_callback` asks for no reports.
+pub fn message(document: &Template, messages: &[String], status_callback: &str) -> String {
+    document.render(&[("message", Value::Each(messages)), ("status_callback", Value::One(status_callback))])
 }

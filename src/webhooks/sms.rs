@@ -3,8 +3,9 @@
 
 use super::requests::IncomingText;
 use super::status::{before_twilio_gives_up, out_of_reach};
-use super::{Signed, Twiml};
+use super::{Signed, Twiml, link};
 use crate::app::App;
+use crate::clock::micros;
 use crate::conversation::party::Party;
 use crate::conversation::phrases::Phrases;
 use crate::db::DbError;
@@ -37,13 +38,29 @@ pub async fn incoming(Signed(text): Signed<IncomingText>, app: Data<&Arc<App>>) 
     let deadline = Instant::now() + app.config.sms.reply_budget;
     let reply = before_twilio_gives_up(reply_to(&app, text, deadline)).await.map_err(out_of_reach)?;
     Ok(Twiml(match reply {
-        Some(reply) => twiml::message(&app.documents.message, &[reply]),
+        Some(Reply { text, job_id }) => {
+            let callback = job_id.map(|job_id| status_callback(&app, job_id)).unwrap_or_default();
+            twiml::message(&app.documents.message, &[text], &callback)
+        }
         None => app.documents.empty.render(&[]),
     }))
 }
 
+/// A reply that goes out with the answer to the webhook.
+struct Reply {
+    text: String,
+    /// The job that wrote it; none for a fixed sentence.
+    job_id: Option<i64>,
+}
+
+/// Where Twilio reports the progress of this job's reply.
+fn status_callback(app: &App, job_id: i64) -> String {
+    let named = app.config.sms.status_callback.clone();
+    named.unwrap_or_else(|| link(app, &format!("/twilio/sms/status/{job_id}")))
+}
+
 /// The reply that goes out with the answer to the webhook, if any.
-async fn reply_to(app: &Arc<App>, text: IncomingText, deadline: Instant) -> Result<Option<String>, DbError> {
+async fn reply_to(app: &Arc<App>, text: IncomingText, deadline: Instant) -> Result<Option<Reply>, DbError> {
     match accept(app, &text, deadline).await {
         // The user was deleted a moment ago: find out anew whose text it is.
         Err(DbError::NoParent) => {
@@ -54,7 +71,7 @@ async fn reply_to(app: &Arc<App>, text: IncomingText, deadline: Instant) -> Resu
     }
 }
 
-async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Result<Option<String>, DbError> {
+async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Result<Option<Reply>, DbError> {
     if text.is_receipt {
         debug!(message.sid = text.message_sid, "A report came to the address of texts");
         return Ok(None);
@@ -93,7 +110,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         let refusal = words.text_refused.clone();
         app.db.log_message(new, Unasked::Answered(refusal.clone())).await?;
         info!(message.sid = text.message_sid, "Refused the text of an unknown sender");
-        return Ok(Some(refusal));
+        return Ok(Some(Reply { text: refusal, job_id: None }));
     };
     if !party.person.is_active {
         app.db.log_message(new, Unasked::Ignored(reason::INACTIVE)).await?;
@@ -101,8 +118,17 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         return Ok(None);
     }
     let now = new.at;
-    if !party.person.auto_reply {
-        // The worker decides and writes a draft.
+    // Without automatic replies the worker decides and writes a draft.
+    let kind = if party.person.auto_reply { REPLY } else { DRAFT };
+    let window = app.config.sms.quiet_window;
+    if !window.is_zero() {
+        if !app.db.accept_in_quiet_window(new, kind, now + micros(window)).await? {
+            return stored_reply(app, &text.message_sid, Instant::now()).await;
+        }
+        app.outbox.wake();
+        return Ok(None);
+    }
+    if kind == DRAFT {
         app.db.accept_message(new, DRAFT, None).await?;
         app.outbox.wake();
         return Ok(None);
@@ -115,6 +141,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         app.outbox.wake();
         return Ok(None);
     }
+    let job_id = job.id;
     let due = Due {
         job,
         person: party.person,
@@ -130,7 +157,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     let replier = app.outbox.replier().clone();
     app.outbox.spawn(async move { replier.answer(due, waiting).await });
     if let Ok(heard) = tokio::time::timeout_at(deadline, &mut hearing.answer).await {
-        return outcome(heard);
+        return outcome(heard, job_id);
     }
     if hearing.stop() {
         debug!(message.sid = text.message_sid, "A reply will be sent later");
@@ -138,32 +165,35 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     }
     // It is being stored as this webhook's answer right now. If that is not known in time, the redelivery finds it out.
     match tokio::time::timeout(STORING, &mut hearing.answer).await {
-        Ok(heard) => outcome(heard),
+        Ok(heard) => outcome(heard, job_id),
         Err(_) => Err(DbError::stopped()),
     }
 }
 
 /// What came of waiting for a reply: the reply; nothing, when it goes its own way; or nobody knows whether it was stored.
-fn outcome(heard: Result<Option<String>, RecvError>) -> Result<Option<String>, DbError> {
+fn outcome(heard: Result<Option<String>, RecvError>, job_id: i64) -> Result<Option<Reply>, DbError> {
     match heard {
-        Ok(Some(reply)) => Ok(Some(reply)),
+        Ok(Some(text)) => Ok(Some(Reply { text, job_id: Some(job_id) })),
         Ok(None) => Err(DbError::stopped()),
         Err(_) => Ok(None),
     }
 }
 
 /// What a text that was here before was answered; while that is still open, this webhook waits like the first one.
-async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result<Option<String>, DbError> {
+async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result<Option<Reply>, DbError> {
     loop {
         let Some(message) = app.db.message_by_sid(message_sid).await? else { return Ok(None) };
         match message.reply_status.as_deref() {
-            Some(reply_status::ANSWERED | reply_status::CONFIRMED) => return Ok(message.reply_text),
+            Some(reply_status::ANSWERED | reply_status::CONFIRMED) => {
+                return Ok(message.reply_text.map(|text| Reply { text, job_id: message.job_id }));
+            }
             Some(_) => {
                 if message.reason.as_deref() == Some(reason::LOOP) {
                     tell_of_loop();
                 }
                 return Ok(None);
             }
+            None if message.answered_with.is_some() => return Ok(None),
             None if Instant::now() + LOOK_EVERY > deadline => return Ok(None),
             None => tokio::time::sleep(LOOK_EVERY).await,
         }
@@ -211,7 +241,7 @@ async fn answer_keyword(
     Asked { keyword, confirms }: Asked,
     words: &Phrases,
     deadline: Instant,
-) -> Result<Option<String>, DbError> {
+) -> Result<Option<Reply>, DbError> {
     info!(message.sid = text.message_sid, ?keyword, "A text is a keyword");
     match keyword {
         Keyword::Stop => app.db.log_stop(new, confirms.then(|| words.text_stopped.clone())).await?,

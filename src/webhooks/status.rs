@@ -5,9 +5,10 @@ use super::Signed;
 use super::requests::{CallProgress, MessageProgress, Recording, RecordingReport};
 use crate::app::App;
 use crate::db::DbError;
+use crate::db::reply_reports::ReplyReport;
 use crate::db::voicemails::NewVoicemail;
 use poem::http::{StatusCode, header};
-use poem::web::Data;
+use poem::web::{Data, Path};
 use poem::{Error, Response, Result, handler};
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,10 +45,25 @@ pub async fn recording(Signed(report): Signed<RecordingReport>, app: Data<&Arc<A
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /twilio/sms/status`
+/// `POST /twilio/sms/status`: of a reply that no job of ours sent, as far as the URL tells.
 #[handler]
 pub async fn message(Signed(progress): Signed<MessageProgress>, app: Data<&Arc<App>>) -> Result<StatusCode> {
-    if let Some(report) = progress.report {
+    record_reply(&app, progress.report).await
+}
+
+/// `POST /twilio/sms/status/{job}`
+#[handler]
+pub async fn message_of_job(
+    Signed(progress): Signed<MessageProgress>,
+    Path(job_id): Path<i64>,
+    app: Data<&Arc<App>>,
+) -> Result<StatusCode> {
+    let report = progress.report.map(|report| ReplyReport { job_id: Some(job_id), ..report });
+    record_reply(&app, report).await
+}
+
+async fn record_reply(app: &App, report: Option<ReplyReport>) -> Result<StatusCode> {
+    if let Some(report) = report {
         let (reply_sid, status) = (report.reply_sid.clone(), report.status.clone());
         let known = before_twilio_gives_up(app.db.record_reply_status(report)).await.map_err(out_of_reach)?;
         debug!(reply.sid = reply_sid, reply.status = status, known, "A reply is {status}");

@@ -94,6 +94,6 @@ on_both_databases! {
         gate.open();
         let texts = app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "failed").await;
         assert_eq!(texts[0]["error_code"], 63016);
-        assert!(texts[0]["error"].as_str().unwrap().contains("24 hours"));
+        assert!(texts[0]["error_meaning"].as_str().unwrap().contains("24 hours"));
     }
 }

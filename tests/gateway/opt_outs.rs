@@ -119,7 +119,7 @@ on_both_databases! {
         app.text("SM1", "+14155550199", "Hello").await;
         gate.open();
         app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "failed").await;
-        assert!(app.get("/history/1/sms").await[0]["error"].as_str().unwrap().contains("told this number to stop"));
+        assert!(app.get("/history/1/sms").await[0]["error_meaning"].as_str().unwrap().contains("told this number to stop"));
         app.clock.advance(1);
         app.text("SM2", CALLER, "=STOP").await;
         for user in [1, 2] {

@@ -1,5 +1,6 @@
 //! The program itself: its start, its sub-commands, its exit statuses.
 
+mod crashes;
 mod logs;
 mod program;
 mod stopping;

@@ -204,7 +204,7 @@ proptest! {
         let session = twiml.find("ConversationRelay").unwrap();
         prop_assert_eq!(session.attr("welcomeGreeting"), Some(expected.as_str()));
         prop_assert_eq!(twiml.find("Parameter").unwrap().attr("value"), Some(expected.as_str()));
-        let reply = Twiml::messaging(&message(&documents.message, &say));
+        let reply = Twiml::messaging(&message(&documents.message, &say, "/twilio/sms/status/7"));
         prop_assert_eq!(reply.messages(), [expected]);
     }
 

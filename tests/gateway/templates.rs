@@ -216,7 +216,7 @@ fn all_built_in_documents_are_twilios_in_every_language() {
             }
         }
         let replies = [phrases.text_refused.clone()];
-        assert_eq!(Twiml::messaging(&message(&documents.message, &replies)).messages(), replies);
+        assert_eq!(Twiml::messaging(&message(&documents.message, &replies, "")).messages(), replies);
     }
     assert!(Twiml::voice(&documents.reject.render(&[])).rejects());
     assert!(Twiml::messaging(&documents.empty.render(&[])).is_empty());

@@ -4,6 +4,7 @@ use super::{Kind, TextKind};
 use crate::config::Transport;
 use crate::twilio::address::is_e164;
 use crate::twilio::voices;
+use serde_json::Value;
 
 /// What people call a user.
 pub(in crate::api) struct Username;
@@ -174,6 +175,24 @@ impl TextKind for TransportName {
         accepts: |name| Transport::of(name).is_some(),
     };
 }
+
+/// How a job stands.
+pub(in crate::api) struct JobState;
+
+impl TextKind for JobState {
+    const KIND: &'static Kind = &Kind {
+        title: "JobState",
+        length: (1, 20),
+        format: None,
+        values: || JOB_STATES.map(Value::from).to_vec(),
+        pattern: None,
+        example: "gave_up",
+        must: "must be a state of jobs",
+        accepts: |text| JOB_STATES.contains(&text),
+    };
+}
+
+const JOB_STATES: [&str; 3] = ["waiting", "running", "gave_up"];
 
 /// Whether mail may well be sent there: a local part of RFC 5322's unquoted characters, and a host name.
 pub(super) fn is_email(text: &str) -> bool {

@@ -137,7 +137,7 @@ impl Documents {
             voicemail: load(built_in!("voicemail.xml"), VOICEMAIL, &["action", "callback"])?,
             relay: load(built_in!("relay.xml"), RELAY, &["url", "action", "token"])?,
             reject: load(built_in!("reject.xml"), &[], &[])?,
-            message: load(built_in!("message.xml"), &["message"], &["message"])?,
+            message: load(built_in!("message.xml"), &["message", "status_callback"], &["message"])?,
             empty: load(built_in!("empty.xml"), &[], &[])?,
         })
     }
