@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod conversations;
+pub mod drafts;
 mod error;
 pub mod idempotency;
 pub mod jobs;

@@ -7,7 +7,7 @@ use crate::db::{Db, DbError};
 use crate::llm::LlmError;
 use crate::twilio::rest::RestError;
 use std::time::Duration;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// How long a claim holds without being renewed; after that another worker takes the job up.
 pub const LEASE: Micros = 25 * SECOND;
@@ -21,6 +21,8 @@ const LONGEST_PAUSE: Micros = 600 * SECOND;
 pub enum Setback {
     /// Try again, not before this time if one is given.
     Later(String, Option<Duration>),
+    /// Nothing can be sent before this time, which is not the job's fault.
+    Paused(String, Micros),
     /// No use trying again; with Twilio's error code.
     Final(String, Option<i64>),
 }
@@ -90,14 +92,24 @@ impl Claims {
         let is_over = now - job.tried_since >= patience;
         let (reason, next) = match setback {
             Setback::Later(reason, after) if !is_over => (reason, Next::TryAt(now + backoff(job.attempts, after))),
+            Setback::Paused(reason, until) => (reason, Next::Anew(until)),
             Setback::Later(reason, _) => (reason, Next::GiveUp(None)),
             Setback::Final(reason, code) => (reason, Next::GiveUp(code)),
         };
         let (id, kind, subject, attempts) = (job.id, job.kind.as_str(), job.subject_id, job.attempts);
-        let what = if matches!(next, Next::TryAt(_)) { "has to wait" } else { "is given up" };
-        warn!(job.id = id, job.kind = kind, subject, attempts, reason, "The {kind} job {id} {what}");
+        match next {
+            Next::TryAt(_) => {
+                warn!(job.id = id, job.kind = kind, subject, attempts, reason, "The {kind} job {id} has to wait")
+            }
+            Next::GiveUp(_) => {
+                warn!(job.id = id, job.kind = kind, subject, attempts, reason, "The {kind} job {id} is given up")
+            }
+            // The pause was told of when it began.
+            Next::Anew(_) => debug!(job.id = id, job.kind = kind, reason, "The {kind} job {id} has to wait"),
+        }
         let outcome = match next {
             Next::TryAt(run_at) => self.db.put_off_job(job, run_at, reason, None).await,
+            Next::Anew(run_at) => self.db.put_off_job(job, run_at, reason, Some(now)).await,
             Next::GiveUp(code) => self.db.give_up_job(now, job, reason, code).await,
         };
         if let Err(error) = outcome {
@@ -111,6 +123,8 @@ impl Claims {
 enum Next {
     /// It is tried again.
     TryAt(Micros),
+    /// It is tried again, and its patience begins anew.
+    Anew(Micros),
     /// It is kept with its reason; with Twilio's error code.
     GiveUp(Option<i64>),
 }

@@ -11,6 +11,7 @@ use crate::db::jobs::{Job, REPLY};
 use crate::db::messages::{Message, TextDecision, reply_status};
 use crate::db::replies::{Ended, Sent};
 use crate::db::{Db, DbError};
+use crate::quiet_hours::QuietHours;
 use crate::sms::decision::{SmsService, Text};
 use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
@@ -42,6 +43,8 @@ pub struct Replier {
     pub rest: Option<Rest>,
     /// Wakes the outbox: the next job of a lane is due.
     pub wake: Arc<Notify>,
+    /// When texts that nobody asked for wait.
+    pub quiet_hours: Option<QuietHours>,
     /// Where Twilio reports a reply's progress.
     pub status_callback: Option<Arc<str>>,
 }
@@ -108,6 +111,12 @@ impl Replier {
         let Some(due) = self.due(job.clone(), &message).await? else {
             return Ok(self.db.drop_job(job).await?);
         };
+        if message.unsolicited && message.send_started_at.is_none() {
+            // Preferences may have changed since it was queued.
+            if let Some(end) = due.person.quiet_until(self.quiet_hours, self.clock.now()) {
+                return Err(Setback::Paused("it waits for the end of the quiet hours".to_owned(), end));
+            }
+        }
         // Whether a send was begun decides, not the status, which a report may have changed since.
         match (message.reply_text, message.send_started_at) {
             (Some(reply), Some(started)) => self.send_again(&due, &reply, started).await,
