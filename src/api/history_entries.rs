@@ -278,7 +278,7 @@ pub(super) struct Sms {
     confidence: Nullable<f64>,
     /// The reply.
     reply_text: Nullable<String>,
-    /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `ignored`, `canceled` (the receiver opted
+    /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `discarded` (a draft), `ignored`, `canceled` (the receiver opted
     /// out), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …);
     /// null while it is being decided, and for a text that is answered with a later one.
     reply_status: Nullable<String>,

@@ -6,6 +6,7 @@ mod call_details;
 mod calls;
 mod conversation;
 mod docs;
+mod drafts;
 mod health;
 mod history;
 mod history_entries;
@@ -17,6 +18,7 @@ mod paths;
 mod preferences;
 mod problem;
 mod request;
+mod sends;
 mod sms;
 mod text;
 mod users;
@@ -50,7 +52,7 @@ enum Tag {
     Conversation,
     /// Calling people, and calls as they go on.
     Calls,
-    /// Deciding about texts.
+    /// Deciding about texts, drafts, and texts to users.
     #[oai(rename = "SMS")]
     Sms,
     /// What was said, called and written.
@@ -69,6 +71,8 @@ type Operations = Documented<(
     conversation::ConversationApi,
     calls::CallsApi,
     sms::SmsApi,
+    drafts::DraftsApi,
+    sends::SendsApi,
     opt_outs::OptOutsApi,
     history::HistoryApi,
     jobs::JobsApi,
@@ -82,6 +86,8 @@ const OPERATIONS: Operations = Documented((
     conversation::ConversationApi,
     calls::CallsApi,
     sms::SmsApi,
+    drafts::DraftsApi,
+    sends::SendsApi,
     opt_outs::OptOutsApi,
     history::HistoryApi,
     jobs::JobsApi,

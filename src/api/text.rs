@@ -4,8 +4,8 @@ mod kinds;
 
 use super::values::inline_type;
 pub(super) use kinds::{
-    CallSid, Email, IdempotencyKey, JobState, LanguageTag, PhoneNumber, Purpose, TransportName, Username, VoiceName,
-    Words,
+    CallSid, Email, IdempotencyKey, JobState, LanguageTag, PhoneNumber, Purpose, SmsBody, TimeZoneName, TransportName,
+    Username, VoiceName, Words,
 };
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{MaybeUndefined, ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
@@ -33,18 +33,20 @@ pub(super) struct Kind {
     accepts: fn(&str) -> bool,
 }
 
-const KINDS: [&Kind; 11] = [
+const KINDS: [&Kind; 13] = [
     Username::KIND,
     Email::KIND,
     PhoneNumber::KIND,
     Words::KIND,
     Purpose::KIND,
+    SmsBody::KIND,
     CallSid::KIND,
     IdempotencyKey::KIND,
     LanguageTag::KIND,
     VoiceName::KIND,
     TransportName::KIND,
     JobState::KIND,
+    TimeZoneName::KIND,
 ];
 
 impl Kind {

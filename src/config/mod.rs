@@ -14,6 +14,7 @@ mod public_url;
 mod tests;
 mod values;
 
+use crate::quiet_hours::QuietHours;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -72,6 +73,8 @@ pub struct Config {
     pub unknown_callers: UnknownCallers,
     /// Whether texts of people without preferences are answered (`AUTO_REPLY_DEFAULT`).
     pub auto_reply_default: bool,
+    /// The time zone of people without one of their own, by its IANA name (`DEFAULT_TIME_ZONE`).
+    pub default_time_zone: String,
     /// What the operator tells the model before every conversation (`SYSTEM_PROMPT`).
     pub system_prompt: Option<String>,
 }
@@ -264,6 +267,8 @@ pub struct SmsConfig {
     pub segment_price: Option<f64>,
     /// Whether STOP, START and HELP are answered here instead of by Twilio (`SMS_KEYWORD_REPLIES`).
     pub keyword_replies: bool,
+    /// When texts that nobody asked for wait, by the clocks of their receivers (`SMS_QUIET_HOURS`).
+    pub quiet_hours: Option<QuietHours>,
     /// The most replies that one peer gets in ten minutes, 1 to 10000 (`SMS_LOOP_LIMIT`).
     pub loop_limit: i64,
     /// How long a text waits for others of its sender that are answered with it, at most 30 s; zero answers each alone

@@ -52,6 +52,7 @@ fn the_template_holds_the_defaults() {
             "OPENAI_BASE_URL",
             "OPENAI_TRANSCRIBE_MODEL",
             "PUBLIC_BASE_URL",
+            "SMS_QUIET_HOURS",
             "SMS_SEGMENT_PRICE",
             "SMS_STATUS_CALLBACK",
             "SPEECH_MODEL",
@@ -106,6 +107,7 @@ fn nothing_set_gives_the_documented_defaults() {
         smart_encoding: true,
         segment_price: None,
         keyword_replies: false,
+        quiet_hours: None,
         loop_limit: 30,
         quiet_window: Duration::ZERO,
         status_callback: None,
@@ -113,6 +115,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert_eq!(config.sms, sms);
     assert_eq!(config.unknown_callers, UnknownCallers::Create);
     assert!(config.auto_reply_default);
+    assert_eq!(config.default_time_zone, "UTC");
 }
 
 #[test]

@@ -331,6 +331,7 @@ impl Doer {
         let (Some(to), Some(from)) = (Address::parse(&call.caller).number, Address::parse(&call.ours).number) else {
             return "The caller cannot receive text messages.".to_owned();
         };
+        let now = self.clock.now();
         let text = OutboundText {
             user_id: call.person().user_id,
             peer: call.party.peer.clone(),
@@ -338,7 +339,9 @@ impl Doer {
             to: to.to_owned(),
             text,
             occasion: format!("turn {}", self.turn_id),
-            at: self.clock.now(),
+            at: now,
+            is_unsolicited: false,
+            due_at: now,
         };
         match self.db.queue_text(text).await {
             Ok(true) => {

@@ -84,7 +84,7 @@ macro_rules! earlier {
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $turn, " ORDER BY id DESC LIMIT 20) AS turns \
              UNION ALL \
              SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, NULLIF(incoming_text, '') AS said, \
-             CASE WHEN reply_status IN ('draft', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, NULL AS heard, FALSE AS late, id FROM sms_logs \
+             CASE WHEN reply_status IN ('draft', 'discarded', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, NULL AS heard, FALSE AS late, id FROM sms_logs \
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id < ", $text, " \
              AND (answered_with IS NULL OR answered_with <> ", $text, ") AND (reply_status IS NULL OR reply_status NOT IN ('ignored', 'confirmed')) ORDER BY id DESC LIMIT 20) AS texts \
              ) AS thread ORDER BY said_at DESC, id DESC LIMIT 20"

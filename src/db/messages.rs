@@ -49,6 +49,8 @@ pub mod reply_status {
     pub const SENDING: &str = "sending";
     /// Written, for a person to look at; nothing was sent.
     pub const DRAFT: &str = "draft";
+    /// A draft that a person did not want to be sent.
+    pub const DISCARDED: &str = "discarded";
     /// The text is not to be answered, for one of the [`super::reason`]s.
     pub const IGNORED: &str = "ignored";
     /// Not sent, because its receiver told us to stop meanwhile.
@@ -142,6 +144,8 @@ pub struct Message {
     pub job_id: Option<i64>,
     /// The later text whose reply answers this one too.
     pub answered_with: Option<i64>,
+    /// Whether it answers nothing and its receiver did not ask for it.
+    pub unsolicited: bool,
     /// When it came in.
     pub created_at: Micros,
     /// When sending by REST was first tried.

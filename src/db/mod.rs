@@ -6,6 +6,7 @@
 pub mod calls;
 pub mod conversations;
 mod dialect;
+pub mod drafts;
 mod error;
 pub mod idempotency;
 pub mod job_list;

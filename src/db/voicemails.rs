@@ -135,7 +135,7 @@ impl Db {
             .execute(&mut *c)
             .await?;
             if let Some(notice) = &notice {
-                queue_text!(c, notice);
+                let _ = queue_text!(c, notice);
             }
             Ok(true)
         })

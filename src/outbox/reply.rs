@@ -13,6 +13,7 @@ use crate::db::jobs::{Job, REPLY};
 use crate::db::messages::{Message, TextDecision, reply_status};
 use crate::db::replies::{Ended, Sent};
 use crate::db::{Db, DbError};
+use crate::quiet_hours::QuietHours;
 use crate::sms::decision::{SmsService, Text};
 use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
@@ -44,6 +45,8 @@ pub struct Replier {
     pub rest: Option<Rest>,
     /// Wakes the outbox: the next job of a lane is due.
     pub wake: Arc<Notify>,
+    /// When texts that nobody asked for wait.
+    pub quiet_hours: Option<QuietHours>,
     /// Whether sending is paused.
     pub pause: Pause,
     /// Where Twilio reports a reply's progress; `None` when no address is known that it could reach.
@@ -143,6 +146,12 @@ impl Replier {
         if let Some(sid) = message.reply_sid {
             // A report has told the outcome of a send.
             return self.sent(&due, sid, &message.reply_status.unwrap_or_default()).await;
+        }
+        if message.unsolicited && message.send_started_at.is_none() {
+            // Preferences may have changed since it was queued.
+            if let Some(end) = due.person.quiet_until(self.quiet_hours, self.clock.now()) {
+                return Err(Setback::Paused("it waits for the end of the quiet hours".to_owned(), end));
+            }
         }
         // Whether a send was begun decides, not the status, which a report may have changed since.
         match (message.reply_text, message.send_started_at) {

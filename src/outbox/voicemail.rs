@@ -10,6 +10,7 @@ use crate::db::jobs::Job;
 use crate::db::outbound::OutboundText;
 use crate::db::voicemails::{Voicemail, VoicemailCall};
 use crate::llm::Llm;
+use crate::quiet_hours::QuietHours;
 use crate::sms::segments::Limit;
 use crate::twilio::address::Address;
 use crate::twilio::rest::{Rest, RestError};
@@ -40,6 +41,8 @@ pub struct Voicemails {
     pub llm: Arc<Llm>,
     /// Where recordings are fetched; none without an account.
     pub rest: Option<Rest>,
+    /// When a notice waits.
+    pub quiet_hours: Option<QuietHours>,
     /// Our own numbers, the first of which a notice comes from when the called one is not ours to send from.
     pub own_numbers: Arc<[String]>,
 }
@@ -113,7 +116,7 @@ impl Voicemails {
         let to = phone.or(person.forward_number.as_deref()).filter(|to| !is_ours(to) && Some(*to) != caller)?;
         let first = self.own_numbers.first().map(String::as_str);
         let from = called.filter(|called| self.directory.is_own(called)).or(first).or(called)?;
-        let words = self.phrases.of(person.language);
+        let (words, now) = (self.phrases.of(person.language), self.clock.now());
         Some(OutboundText {
             user_id: person.user_id,
             peer: String::new(),
@@ -125,7 +128,9 @@ impl Voicemails {
                 voicemail.duration_seconds.unwrap_or_default(),
             )),
             occasion: format!("voicemail {}", voicemail.id),
-            at: self.clock.now(),
+            at: now,
+            is_unsolicited: true,
+            due_at: person.quiet_until(self.quiet_hours, now).unwrap_or(now),
         })
     }
 }

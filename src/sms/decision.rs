@@ -54,6 +54,17 @@ pub struct Decided {
     pub elapsed_ms: f64,
 }
 
+/// How long a text is on its way; nothing on channels that know no segments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Size {
+    /// How many segments it takes.
+    pub segments: Option<i64>,
+    /// `gsm7` or `ucs2`.
+    pub encoding: Option<&'static str>,
+    /// What they cost by `SMS_SEGMENT_PRICE`.
+    pub cost_estimate: Option<f64>,
+}
+
 impl SmsService {
     /// A service that asks `llm` and remembers in `db`.
     pub fn new(db: Db, llm: Arc<Llm>, clock: Clock, role: &str, timeout: Duration, config: &SmsConfig) -> Self {
@@ -101,7 +112,7 @@ impl SmsService {
             }
             reply_text = limit.shorten(reply_text);
         }
-        let size = is_sms.then(|| segments::segments(&reply_text));
+        let Size { segments, encoding, cost_estimate } = self.size(&reply_text, text.channel);
         let decision = TextDecision {
             decision: match decision.verdict {
                 Verdict::Yes => "yes",
@@ -111,13 +122,26 @@ impl SmsService {
             confidence: decision.confidence,
             reason: decision.reason,
             reply_text: Some(reply_text),
-            segments: size.map(|(segments, _)| segments as i64),
-            encoding: size.map(|(_, encoding)| encoding.name()),
-            cost_estimate: size.zip(self.config.segment_price).map(|((segments, _), price)| segments as f64 * price),
+            segments,
+            encoding,
+            cost_estimate,
             input_tokens: decision.input_tokens.into(),
             output_tokens: decision.output_tokens.into(),
         };
         Ok(Decided { decision, elapsed_ms: elapsed_ms() })
+    }
+
+    /// How long a text is on its way over a channel.
+    pub fn size(&self, text: &str, channel: &str) -> Size {
+        if channel != "sms" {
+            return Size::default();
+        }
+        let (segments, encoding) = segments::segments(text);
+        Size {
+            segments: Some(segments as i64),
+            encoding: Some(encoding.name()),
+            cost_estimate: self.config.segment_price.map(|price| segments as f64 * price),
+        }
     }
 
     /// A reply as it is sent.

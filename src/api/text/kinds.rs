@@ -2,6 +2,8 @@
 
 use super::{Kind, TextKind};
 use crate::config::Transport;
+use crate::quiet_hours::time_zone;
+use crate::sms::segments::{Limit, MESSAGE_UNITS};
 use crate::twilio::address::is_e164;
 use crate::twilio::voices;
 use serde_json::Value;
@@ -90,6 +92,21 @@ impl TextKind for Purpose {
     };
 }
 
+/// What is sent to somebody in one message.
+pub(in crate::api) struct SmsBody;
+
+impl TextKind for SmsBody {
+    const KIND: &'static Kind = &Kind {
+        title: "SmsBody",
+        length: (1, MESSAGE_UNITS),
+        example: "Your bicycle is ready.",
+        must: "must not be blank, must hold no control characters other than line breaks and tabs, and must have at most 1600 \
+               characters as Twilio counts them, where many an emoji is two",
+        accepts: |text| is_words(text) && Limit::Message.holds(text),
+        ..*Words::KIND
+    };
+}
+
 /// Twilio's id of a call.
 pub(in crate::api) struct CallSid;
 
@@ -173,6 +190,22 @@ impl TextKind for TransportName {
         example: "relay",
         must: "must be the name of a transport",
         accepts: |name| Transport::of(name).is_some(),
+    };
+}
+
+/// A time zone by its IANA name.
+pub(in crate::api) struct TimeZoneName;
+
+impl TextKind for TimeZoneName {
+    const KIND: &'static Kind = &Kind {
+        title: "TimeZone",
+        length: (2, 64),
+        format: None,
+        values: Vec::new,
+        pattern: None,
+        example: "Europe/Berlin",
+        must: "must be the IANA name of a time zone, such as Europe/Berlin",
+        accepts: |name| time_zone(name).is_some(),
     };
 }
 
