@@ -24,6 +24,10 @@ bench:
 bench-voice:
     cargo bench --bench voice
 
+# Print how many texts are answered, how fast, and with how much memory; takes a minute (Linux)
+bench-sms:
+    cargo bench --bench sms
+
 # Calls and texts over real HTTP and WebSockets, printed as a transcript; needs nothing
 demo:
     cargo run --release -- demo

@@ -111,10 +111,7 @@ impl App {
             }
             DatabaseUrl::Postgres(url) => Db::open_postgres(url.expose_secret()).await?,
         };
-        let directory = {
-            let own = &config.twilio.phone_numbers;
-            Directory::new(db.clone(), clock.clone(), config.unknown_callers, config.auto_reply_default, own)
-        };
+        let directory = Directory::new(db.clone(), clock.clone(), &config);
         let (prompt, timeout) = (config.system_prompt.as_deref(), config.llm.timeout);
         let (sums_up, wake) = (config.voice.summaries && config.llm.is_configured(), Arc::new(Notify::new()));
         let conversation = ConversationService::new(
@@ -126,10 +123,10 @@ impl App {
             wake.clone(),
             timeout,
         );
-        let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up, wake.clone());
+        let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up);
         let speaks = config.voice.speech == SpeechSource::OpenAi && llm.can_speak();
         let synthesiser = speaks.then(|| Synthesiser::new(llm.clone()));
-        let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout);
+        let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout, &config.sms);
         let replier = Replier {
             db: db.clone(),
             clock: clock.clone(),
@@ -142,6 +139,7 @@ impl App {
             wake: wake.clone(),
             pause: Pause::new(clock.clone()),
             status_callback: StatusCallback::of(&config),
+            quiet_hours: config.sms.quiet_hours,
         };
         let voicemails = Voicemails {
             db: db.clone(),
@@ -150,6 +148,7 @@ impl App {
             phrases: phrases.clone(),
             llm: llm.clone(),
             accounts: accounts.clone(),
+            quiet_hours: config.sms.quiet_hours,
             own_numbers: config.twilio.phone_numbers.as_slice().into(),
         };
         let summariser = Summariser { db: db.clone(), directory: directory.clone(), llm, timeout, is_on: sums_up };

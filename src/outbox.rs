@@ -35,7 +35,7 @@ const SWEEP_EVERY: Micros = 60 * SECOND;
 const ORPHANED_AFTER: Micros = 600 * SECOND;
 /// What is nobody's is kept this long, for the operator to look into.
 const STRANGERS_KEPT: Micros = 7 * 24 * 3600 * SECOND;
-/// Answers are kept this long for a redelivery.
+/// Answers are kept this long for a redelivery, and orders of calls until they are answered.
 const ANSWERS_KEPT: Micros = 24 * 3600 * SECOND;
 
 /// The outbox. Cheap to clone.
@@ -154,6 +154,7 @@ impl Outbox {
             self.db.fail_orphaned_turns(now - ORPHANED_AFTER).await?;
             self.db.forget_voice_answers(now - ANSWERS_KEPT).await?;
             self.db.forget_keys(now - KEYS_KEPT).await?;
+            self.db.forget_call_orders(now - ANSWERS_KEPT).await?;
             self.db.erase_strangers(now - STRANGERS_KEPT).await
         };
         if let Err(error) = swept.await {

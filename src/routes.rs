@@ -17,6 +17,7 @@ use tracing::{Instrument, Level, debug, enabled, error, info_span};
 fn urls(app: &Arc<App>) -> Route {
     Route::new()
         .at("/twilio/voice", post(voice::incoming))
+        .at("/twilio/voice/placed/:order", post(voice::placed))
         .at("/twilio/voice/status", post(status::call))
         .at("/twilio/voice/answered-by", post(machine::answered_by))
         .at("/twilio/voice/message", post(machine::message))

@@ -5,6 +5,7 @@ pub mod connection;
 pub mod figures;
 pub mod form;
 pub mod server;
+pub mod text;
 
 /// What ends a bench: a sentence for people.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -14,7 +14,6 @@ mod model;
 mod report;
 mod scenarios;
 mod steps;
-mod text;
 
 use common::server::Server;
 use common::{Failure, figures};

@@ -3,8 +3,8 @@
 use crate::common::connection::Message;
 use crate::common::form::{self, Pairs};
 use crate::common::server::Server;
+use crate::common::text::text;
 use crate::model;
-use crate::text::text;
 
 /// One kind of webhook.
 pub struct Scenario {

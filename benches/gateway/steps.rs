@@ -1,7 +1,7 @@
 //! The pure steps of a webhook, timed in this process.
 
+use crate::common::text::text;
 use crate::common::{Failure, form};
-use crate::text::text;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use switchboard::twilio::form::Form;

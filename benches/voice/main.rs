@@ -11,6 +11,7 @@
 
 mod call;
 #[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "each bench uses a part of what they share")]
 mod common;
 mod model;
 mod relay;

@@ -2,7 +2,9 @@
 
 -- account_sid is the Twilio account that a text or call belongs to, when several are configured. job_id is the job that
 -- answered it, which Twilio's reports name. Texts that are answered together point at the last of them, whose reply is theirs
--- (answered_with). Segments, their encoding (gsm7 or ucs2) and what they cost by SMS_SEGMENT_PRICE are those of the reply.
+-- (answered_with). The reason tells why a text was decided so, or why it is not
+-- answered; the confidence (0 to 1) is the model's in its decision. An unsolicited text is one
+-- that its receiver did not ask for. Segments, their encoding (gsm7 or ucs2) and what they cost by SMS_SEGMENT_PRICE are those of the reply.
 ALTER TABLE sms_logs ADD COLUMN account_sid TEXT;
 ALTER TABLE sms_logs ADD COLUMN job_id BIGINT;
 ALTER TABLE sms_logs ADD COLUMN answered_with BIGINT;
@@ -11,8 +13,11 @@ ALTER TABLE sms_logs ADD COLUMN encoding TEXT;
 ALTER TABLE sms_logs ADD COLUMN cost_estimate DOUBLE PRECISION;
 ALTER TABLE sms_logs ADD COLUMN confidence DOUBLE PRECISION;
 ALTER TABLE sms_logs ADD COLUMN reason TEXT;
+ALTER TABLE sms_logs ADD COLUMN unsolicited BOOLEAN NOT NULL DEFAULT FALSE;
 ALTER TABLE sms_logs ADD COLUMN messaging_service_sid TEXT;
+ALTER TABLE sms_logs ADD COLUMN profile_name TEXT;
 CREATE INDEX sms_logs_by_job ON sms_logs (job_id) WHERE job_id IS NOT NULL;
+CREATE INDEX sms_logs_drafts ON sms_logs (user_id, id) WHERE reply_status = 'draft';
 CREATE INDEX sms_logs_by_answer ON sms_logs (answered_with) WHERE answered_with IS NOT NULL;
 
 ALTER TABLE call_logs ADD COLUMN account_sid TEXT;

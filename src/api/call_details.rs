@@ -25,7 +25,7 @@ pub(super) struct CallDetails {
 struct CallTurn {
     /// Its number in the call.
     turn: i64,
-    /// What was said.
+    /// What was said; empty where the gateway had called and the assistant spoke first.
     input_text: String,
     /// What was answered, or is there of an answer that is being written over webhooks; null while there is nothing, and
     /// for good when the model failed.
@@ -74,7 +74,7 @@ impl Example for CallDetails {
             call: Call::example(),
             turns: vec![CallTurn {
                 turn: 1,
-                input_text: "(the call is answered)".to_owned(),
+                input_text: String::new(),
                 gpt_response: Some(said.to_owned()).into(),
                 heard_text: None.into(),
                 created_at: Timestamp::EXAMPLE,

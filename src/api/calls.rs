@@ -13,9 +13,9 @@ use super::values::Id;
 use crate::app::App;
 use crate::config::AccountSid;
 use crate::conversation::party::Person;
-use crate::db::live_calls::NewPlacedCall;
+use crate::db::calls::CallEvent;
 use crate::twilio::accounts::Account;
-use crate::twilio::rest::{CallUpdate, NewCall, Rest, RestError};
+use crate::twilio::rest::{CallUpdate, NewCall, RestError, retried};
 use poem::http::StatusCode;
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -108,8 +108,10 @@ impl CallsApi {
         if CallDetails::of(&app.db, &call_sid).await?.is_over() {
             return Err(is_over().into());
         }
-        let account = app.db.call(&call_sid).await?.and_then(|call| AccountSid::parse(&call.account_sid?));
-        match rest(&app, app.accounts.claimed(account))?.update_call(&call_sid, CallUpdate::Complete).await {
+        let sid = app.db.call(&call_sid).await?.and_then(|call| AccountSid::parse(&call.account_sid?));
+        let account = app.accounts.claimed(sid);
+        let rest = account.rest.as_ref().ok_or_else(|| missing_settings(missing_credentials(&app, account)))?;
+        match rest.update_call(&call_sid, CallUpdate::Complete).await {
             Ok(_) => info!(call.sid = call_sid, "Hung up as an administrator wished"),
             Err(RestError::Refused { code: Some(NOT_IN_PROGRESS), .. }) => return Err(is_over().into()),
             Err(RestError::Refused { status: 404, .. }) => {
@@ -137,23 +139,28 @@ async fn place(app: &App, order: &CallOrder) -> Result<Kept, Problem> {
         return Err(Problem::conflict(format!("The user {user_id} is inactive.")));
     }
     let to = number_to_call(app, &person, order.to.as_ref().map(Text::as_str))?;
-    let public = app.config.public_url.as_ref().ok_or_else(|| missing("PUBLIC_BASE_URL"))?.base();
     let own = person.phone_number.as_deref().filter(|number| app.directory.is_own(number));
-    let first = app.config.twilio.phone_numbers.first().map(String::as_str);
-    let from = own.or(first).ok_or_else(|| missing("TWILIO_PHONE_NUMBERS"))?;
-    let account = app.accounts.of_number(from);
-    let rest = rest(app, account)?;
+    let from = own.or(app.config.twilio.phone_numbers.first().map(String::as_str));
+    let account = app.accounts.of_number(from.unwrap_or_default());
+    let (Some(rest), Some(public), Some(from)) = (&account.rest, &app.config.public_url, from) else {
+        let needed = [("PUBLIC_BASE_URL", app.config.public_url.is_some()), ("TWILIO_PHONE_NUMBERS", from.is_some())];
+        let missing = needed.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name);
+        return Err(missing_settings(missing_credentials(app, account).into_iter().chain(missing).collect()));
+    };
+    let public = public.base();
+    let at = app.clock.now();
+    // Written down first: when Twilio's answer is lost, the call is known by its URL.
+    let id = app.db.order_call(user_id, order.purpose.as_str(), at).await?;
     let new = NewCall {
         to,
         from,
-        url: &format!("{public}/twilio/voice"),
-        status_callback: &format!("{public}/twilio/voice/status"),
+        url: &retried(&format!("{public}/twilio/voice/placed/{id}")),
+        status_callback: &retried(&format!("{public}/twilio/voice/status")),
         machine_detection: true,
-        async_amd_callback: Some(&format!("{public}/twilio/voice/answered-by")),
+        async_amd_callback: Some(&retried(&format!("{public}/twilio/voice/answered-by"))),
         time_limit_seconds: app.config.voice.longest_call.as_secs(),
         timeout_seconds: RINGS_SECONDS,
     };
-    let at = app.clock.now();
     let placed = match rest.place_call(&new).await {
         Ok(placed) => placed,
         Err(RestError::Unknown(cause)) => {
@@ -165,18 +172,18 @@ async fn place(app: &App, order: &CallOrder) -> Result<Kept, Problem> {
         Err(error) => return Err(nothing_done(&error)),
     };
     info!(call.sid = placed.sid, user.id = user_id, "Placed a call");
-    let record = NewPlacedCall {
+    let call = CallEvent {
         account_sid: account.sid,
         call_sid: placed.sid.clone(),
-        user_id,
+        direction: "outbound-api".to_owned(),
         from: from.to_owned(),
         to: to.to_owned(),
         status: placed.status,
-        purpose: order.purpose.as_str().to_owned(),
+        duration_seconds: None,
         at,
     };
     let written = async {
-        app.db.record_placed_call(record).await?;
+        app.db.record_placed_call(id, call).await?;
         CallDetails::of(&app.db, &placed.sid).await
     };
     Ok(match written.await {
@@ -207,18 +214,19 @@ fn number_to_call<'a>(app: &App, person: &'a Person, to: Option<&str>) -> Result
     })
 }
 
-/// The REST API of an account.
-fn rest<'a>(app: &App, account: &'a Account) -> Result<&'a Rest, Problem> {
-    let setting = if app.config.twilio.account_sid.is_none() { "TWILIO_ACCOUNT_SID" } else { "TWILIO_AUTH_TOKEN" };
-    account.rest.as_ref().ok_or_else(|| missing(setting))
+/// What of an account is not configured, so that Twilio's REST API cannot be asked.
+fn missing_credentials(app: &App, account: &Account) -> Vec<&'static str> {
+    let needed = [
+        ("TWILIO_ACCOUNT_SID", account.sid.is_some()),
+        ("TWILIO_AUTH_TOKEN", account.rest.is_some() || !app.config.auth_token_generated),
+    ];
+    needed.into_iter().filter(|(_, is_there)| !is_there).map(|(name, _)| name).collect()
 }
 
-/// 503 over a setting.
-fn missing(setting: &str) -> Problem {
-    Problem::unavailable(
-        format!("The setting {setting} is missing, without which no call can be placed or changed."),
-        None,
-    )
+/// 503 over settings.
+fn missing_settings(names: Vec<&str>) -> Problem {
+    let detail = format!("Not configured, and needed to place or change calls: {}.", names.join(", "));
+    Problem::unavailable(detail, None)
 }
 
 /// How a failure is told after which nothing was done at Twilio.

@@ -15,7 +15,7 @@ use poem_openapi::payload::Json;
 use std::sync::Arc;
 
 /// Entries of a list.
-type Limit = Whole<1, 500>;
+pub(super) type Limit = Whole<1, 500>;
 
 /// `/history/…`
 #[derive(Clone, Copy)]
@@ -100,7 +100,8 @@ impl HistoryApi {
     }
 }
 
-fn fifty() -> Limit {
+/// What a list answers at most when nothing else is asked for.
+pub(super) fn fifty() -> Limit {
     Whole(50)
 }
 

@@ -40,7 +40,7 @@ pub(super) struct Turn {
     call_sid: Nullable<String>,
     /// The turn's number in the call.
     turn: Nullable<i64>,
-    /// What was said.
+    /// What was said; empty where the gateway had called and the assistant spoke first.
     input_text: String,
     /// What was answered; null while there is no answer, and for good when the model failed.
     gpt_response: Nullable<String>,
@@ -146,8 +146,11 @@ struct Voicemail {
     recording_sid: String,
     /// How long it is, if Twilio told it.
     duration_seconds: Nullable<i64>,
-    /// Its words; null until they are written down, and for good when they cannot be or `OPENAI_TRANSCRIBE_MODEL` is not set.
+    /// Its words, once they are written down.
     transcript: Nullable<String>,
+    /// `pending` until the words are written down, then `done`; `unavailable` when they cannot be had: nothing is set that
+    /// writes them down (`OPENAI_TRANSCRIBE_MODEL`), or it kept failing.
+    transcript_status: String,
     /// When it was left.
     created_at: Timestamp,
 }
@@ -158,6 +161,7 @@ impl From<voicemails::Voicemail> for Voicemail {
             recording_sid: row.recording_sid,
             duration_seconds: row.duration_seconds.into(),
             transcript: row.transcript.into(),
+            transcript_status: row.transcript_status,
             created_at: Timestamp(row.created_at),
         }
     }
@@ -169,6 +173,7 @@ impl Example for Voicemail {
             recording_sid: "RE00000000000000000000000000000000".to_owned(),
             duration_seconds: Some(12).into(),
             transcript: Some("Please call me back about the invoice.".to_owned()).into(),
+            transcript_status: "done".to_owned(),
             created_at: Timestamp::EXAMPLE,
         }
     }
@@ -269,14 +274,25 @@ pub(super) struct Sms {
     media: Vec<Media>,
     /// `yes`, `no` or `unsure`; null until it is decided, and for texts that are not to be answered.
     decision: Nullable<String>,
+    /// How sure the model is of it, from 0 to 1; null when it did not say.
+    confidence: Nullable<f64>,
     /// The reply.
     reply_text: Nullable<String>,
-    /// `answered` at once, `pending`, `sending`, `draft`, `ignored`, or Twilio's word for a reply that was sent later
-    /// (`queued`, `sent`, `delivered`, `undelivered`, `failed` …); null while it is being decided, and for a text
-    /// that is answered with a later one.
+    /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `discarded` (a draft), `ignored`, `canceled` (the receiver opted
+    /// out), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …);
+    /// null while it is being decided, and for a text that is answered with a later one.
     reply_status: Nullable<String>,
+    /// Why it was decided so, in the model's words on one line; or why the text is not answered: `keyword`, `opted out`, `own number`, `inactive user`, `sender is no person` (a short code
+    /// or a name), `automatic reply`, `reaction`, or `too many replies` (`SMS_LOOP_LIMIT`). Null when nothing is known of it.
+    reason: Nullable<String>,
     /// Twilio's error code of a reply that failed.
     error_code: Nullable<i64>,
+    /// The segments the reply takes; null without a reply, and on other channels than SMS.
+    segments: Nullable<i64>,
+    /// Their encoding: `gsm7`, or `ucs2` when a character of the reply is not in the GSM alphabet.
+    encoding: Nullable<String>,
+    /// What they cost by `SMS_SEGMENT_PRICE`; null when it is not set.
+    cost_estimate: Nullable<f64>,
     /// What the error code means; null for one that is not known here.
     error_meaning: Nullable<String>,
     /// The id of the later text of this sender with which it is answered: its reply is for both. Null for a text with a reply of
@@ -314,9 +330,14 @@ impl From<messages::Message> for Sms {
             incoming_text: row.incoming_text,
             media: media.unwrap_or_default(),
             decision: row.decision.into(),
+            confidence: row.confidence.into(),
             reply_text: row.reply_text.into(),
             reply_status: row.reply_status.into(),
+            reason: row.reason.into(),
             error_code: row.error_code.into(),
+            segments: row.segments.into(),
+            encoding: row.encoding.into(),
+            cost_estimate: row.cost_estimate.into(),
             error_meaning: row.error_code.and_then(meaning).map(str::to_owned).into(),
             answered_with: row.answered_with.into(),
             created_at: Timestamp(row.created_at),
@@ -337,9 +358,14 @@ impl Example for Sms {
             incoming_text: "Can you help me tomorrow?".to_owned(),
             media: Vec::new(),
             decision: Some("yes".to_owned()).into(),
+            confidence: Some(0.9).into(),
             reply_text: Some("Yes, I can help you tomorrow.".to_owned()).into(),
             reply_status: Some("answered".to_owned()).into(),
+            reason: Some("The user is free tomorrow.".to_owned()).into(),
             error_code: None.into(),
+            segments: Some(1).into(),
+            encoding: Some("gsm7".to_owned()).into(),
+            cost_estimate: Some(0.0083).into(),
             error_meaning: None.into(),
             answered_with: None.into(),
             created_at: Timestamp::EXAMPLE,

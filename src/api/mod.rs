@@ -6,16 +6,19 @@ mod call_details;
 mod calls;
 mod conversation;
 mod docs;
+mod drafts;
 mod health;
 mod history;
 mod history_entries;
 mod idempotency;
 mod jobs;
+mod opt_outs;
 mod outcome;
 mod paths;
 mod preferences;
 mod problem;
 mod request;
+mod sends;
 mod sms;
 mod text;
 mod users;
@@ -49,7 +52,7 @@ enum Tag {
     Conversation,
     /// Calling people, and calls as they go on.
     Calls,
-    /// Deciding about texts.
+    /// Deciding about texts, drafts, and texts to users.
     #[oai(rename = "SMS")]
     Sms,
     /// What was said, called and written.
@@ -68,6 +71,9 @@ type Operations = Documented<(
     conversation::ConversationApi,
     calls::CallsApi,
     sms::SmsApi,
+    drafts::DraftsApi,
+    sends::SendsApi,
+    opt_outs::OptOutsApi,
     history::HistoryApi,
     jobs::JobsApi,
     health::HealthApi,
@@ -80,6 +86,9 @@ const OPERATIONS: Operations = Documented((
     conversation::ConversationApi,
     calls::CallsApi,
     sms::SmsApi,
+    drafts::DraftsApi,
+    sends::SendsApi,
+    opt_outs::OptOutsApi,
     history::HistoryApi,
     jobs::JobsApi,
     health::HealthApi,

@@ -5,12 +5,13 @@ use super::auth::Admin;
 use super::outcome::{Created, Deleted, NOT_FOUND, Outcome, TAKEN};
 use super::problem::Problem;
 use super::request::{InPath, InQuery, JsonBody};
-use super::text::{self, LanguageTag, PhoneNumber, Text, TransportName, VoiceName};
+use super::text::{self, LanguageTag, PhoneNumber, Text, TimeZoneName, TransportName, VoiceName};
 use super::users::no_user;
 use super::values::{Id, Nullable, Timestamp, Whole};
 use crate::app::App;
 use crate::conversation::party::DEFAULT_CONVERSATION_TIMEOUT;
 use crate::db::preferences::{self, PreferencesChange};
+use crate::quiet_hours::time_zone_name;
 use crate::twilio::voices::{self, DEFAULT_LANGUAGE, DEFAULT_VOICE, VoiceError};
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -47,6 +48,9 @@ struct Preferences {
     /// How the user's calls are carried: `gather` (webhooks), `relay` (ConversationRelay), or null for the setting
     /// `VOICE_TRANSPORT`.
     voice_transport: Nullable<String>,
+    /// The user's time zone by its IANA name, by which quiet hours (`SMS_QUIET_HOURS`) are told; null for the setting
+    /// `DEFAULT_TIME_ZONE`.
+    time_zone: Nullable<String>,
     /// When they were made.
     created_at: Timestamp,
     /// When they were last changed.
@@ -65,6 +69,7 @@ impl From<preferences::Preferences> for Preferences {
             notifications_enabled: row.notifications_enabled,
             forward_number: row.forward_number.into(),
             voice_transport: row.voice_transport.into(),
+            time_zone: row.time_zone.into(),
             created_at: Timestamp(row.created_at),
             updated_at: Timestamp(row.updated_at),
         }
@@ -83,6 +88,7 @@ impl Example for Preferences {
             notifications_enabled: true,
             forward_number: None.into(),
             voice_transport: None.into(),
+            time_zone: Some("Europe/Berlin".to_owned()).into(),
             created_at: Timestamp::EXAMPLE,
             updated_at: Timestamp::EXAMPLE,
         }
@@ -112,6 +118,9 @@ struct Given {
     /// `VOICE_TRANSPORT`.
     #[oai(nullable)]
     voice_transport: MaybeUndefined<Text<TransportName>>,
+    /// The user's time zone by its IANA name, in any case; null leaves it to the setting `DEFAULT_TIME_ZONE`.
+    #[oai(nullable)]
+    time_zone: MaybeUndefined<Text<TimeZoneName>>,
 }
 
 impl Example for Given {
@@ -124,6 +133,7 @@ impl Example for Given {
             notifications_enabled: Some(true),
             forward_number: MaybeUndefined::Undefined,
             voice_transport: MaybeUndefined::Value(Text::example()),
+            time_zone: MaybeUndefined::Value(Text::example()),
         }
     }
 }
@@ -139,6 +149,7 @@ impl From<Given> for PreferencesChange {
             notifications_enabled: given.notifications_enabled,
             forward_number: text::update(given.forward_number),
             voice_transport: text::update(given.voice_transport),
+            time_zone: text::update(given.time_zone).map(|name| name.as_deref().and_then(time_zone_name)),
         }
     }
 }
@@ -172,6 +183,7 @@ impl PreferencesApi {
             notifications_enabled: Some(true),
             forward_number: None,
             voice_transport: None,
+            time_zone: None,
         };
         let made = app.db.create_preferences(app.clock.now(), user_id.0.0, given, default).await?;
         app.directory.forget().await;

@@ -6,10 +6,10 @@ use super::conversation::Said;
 use super::outcome::{NOT_FOUND, Outcome};
 use super::request::JsonBody;
 use super::users::no_user;
-use super::values::Timestamp;
+use super::values::{Nullable, Timestamp};
 use crate::app::App;
 use crate::db::conversations::Except;
-use crate::db::messages::Message;
+use crate::db::messages::{Message, UNSURE};
 use crate::sms::decision::Text;
 use crate::telemetry::SLOW_MS;
 use poem::web::Data;
@@ -44,7 +44,11 @@ struct SmsDecision {
     /// Whether the model could not tell, so that a person should look at it; `decision` is `no` then, and `unsure` in
     /// the history.
     needs_human: bool,
-    /// The reply to it. Nothing is sent.
+    /// How sure the model is of it, from 0 to 1; null when it did not say.
+    confidence: Nullable<f64>,
+    /// Why it was decided so, in the model's words on one line; null when it did not say.
+    reason: Nullable<String>,
+    /// The reply to it, which is not sent; empty when the model, asked twice, gave nothing that may be.
     reply_text: String,
     /// When it was written.
     created_at: Timestamp,
@@ -58,7 +62,9 @@ impl From<Message> for SmsDecision {
             user_id: message.user_id.unwrap_or_default(),
             incoming_text: message.incoming_text,
             decision: if decision == Some("yes") { YesOrNo::Yes } else { YesOrNo::No },
-            needs_human: decision == Some("unsure"),
+            needs_human: decision == Some(UNSURE),
+            confidence: message.confidence.into(),
+            reason: message.reason.into(),
             reply_text: message.reply_text.unwrap_or_default(),
             created_at: Timestamp(message.created_at),
         }
@@ -73,6 +79,8 @@ impl Example for SmsDecision {
             incoming_text: "Can you help me tomorrow?".to_owned(),
             decision: YesOrNo::Yes,
             needs_human: false,
+            confidence: Some(0.9).into(),
+            reason: Some("The user is free tomorrow.".to_owned()).into(),
             reply_text: "Yes, I can help you tomorrow.".to_owned(),
             created_at: Timestamp::EXAMPLE,
         }
@@ -99,7 +107,16 @@ impl SmsApi {
         let (user_id, text) = (body.0.user_id.0, body.0.text.into_inner());
         let person = app.directory.person(user_id).await?.ok_or_else(|| no_user(user_id))?;
         let asked_at = app.clock.now();
-        let asked = Text { person: &person, peer: "", text: &text, media: &[], images: &[], except: Except::Nothing };
+        let asked = Text {
+            person: &person,
+            peer: "",
+            channel: "sms",
+            profile_name: None,
+            text: &text,
+            media: &[],
+            images: &[],
+            except: Except::Nothing,
+        };
         let decided = app.sms.decide(asked).await?;
         let (text_ms, decision) = (decided.elapsed_ms.round(), decided.decision);
         let (tokens_in, tokens_out) = (decision.input_tokens, decision.output_tokens);

@@ -1,9 +1,12 @@
 //! The kinds of text that requests may hold: what each must be, for the documentation and for the check alike.
 
+mod kinds;
+
 use super::values::inline_type;
-use crate::config::Transport;
-use crate::twilio::address::is_e164;
-use crate::twilio::voices;
+pub(super) use kinds::{
+    CallSid, Email, IdempotencyKey, JobState, LanguageTag, PhoneNumber, Purpose, SmsBody, TimeZoneName, TransportName,
+    Username, VoiceName, Words,
+};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{MaybeUndefined, ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
 use serde_json::Value;
@@ -30,18 +33,20 @@ pub(super) struct Kind {
     accepts: fn(&str) -> bool,
 }
 
-const KINDS: [&Kind; 11] = [
+const KINDS: [&Kind; 13] = [
     Username::KIND,
     Email::KIND,
     PhoneNumber::KIND,
     Words::KIND,
     Purpose::KIND,
+    SmsBody::KIND,
     CallSid::KIND,
     IdempotencyKey::KIND,
     LanguageTag::KIND,
     VoiceName::KIND,
     TransportName::KIND,
     JobState::KIND,
+    TimeZoneName::KIND,
 ];
 
 impl Kind {
@@ -52,20 +57,17 @@ impl Kind {
 
     /// What `text` must be, when it is something else.
     pub(super) fn fault(&self, text: &str) -> Option<String> {
+        if !(self.accepts)(text) {
+            let values = (self.values)();
+            let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+            return Some(match values.as_slice() {
+                [] => self.must.to_owned(),
+                values => format!("must be one of {}", values.join(", ")),
+            });
+        }
         let (least, most) = self.length;
-        if !(least..=most).contains(&text.chars().count()) {
-            let range = if least == most { least.to_string() } else { format!("{least} to {most}") };
-            return Some(format!("must have {range} characters"));
-        }
-        if (self.accepts)(text) {
-            return None;
-        }
-        let values = (self.values)();
-        if values.is_empty() {
-            return Some(self.must.to_owned());
-        }
-        let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
-        Some(format!("must be one of {}", values.join(", ")))
+        let fits = (least..=most).contains(&text.chars().count());
+        (!fits).then(|| format!("must have {least} to {most} characters"))
     }
 
     fn schema(&self) -> MetaSchema {
@@ -86,210 +88,6 @@ impl Kind {
 pub(super) trait TextKind: Send + Sync + 'static {
     /// The kind.
     const KIND: &'static Kind;
-}
-
-/// What people call a user.
-pub(super) struct Username;
-
-impl TextKind for Username {
-    const KIND: &'static Kind = &Kind {
-        title: "Username",
-        length: (1, 150),
-        format: None,
-        values: Vec::new,
-        pattern: Some(r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"),
-        example: "john_doe",
-        must: "must not be blank and must hold no control characters",
-        accepts: |text| !text.trim().is_empty() && !text.contains(char::is_control),
-    };
-}
-
-/// An e-mail address.
-pub(super) struct Email;
-
-impl TextKind for Email {
-    const KIND: &'static Kind = &Kind {
-        title: "Email",
-        length: (3, 254),
-        format: Some("email"),
-        values: Vec::new,
-        pattern: None,
-        example: "john@example.com",
-        must: "must be an e-mail address, such as john@example.com",
-        accepts: is_email,
-    };
-}
-
-/// A telephone number.
-pub(super) struct PhoneNumber;
-
-impl TextKind for PhoneNumber {
-    const KIND: &'static Kind = &Kind {
-        title: "PhoneNumber",
-        length: (8, 16),
-        format: None,
-        values: Vec::new,
-        pattern: Some(r"^\+[1-9][0-9]{6,14}$"),
-        example: "+14155550123",
-        must: "must be a telephone number in E.164 form, such as +14155550123",
-        accepts: is_e164,
-    };
-}
-
-/// What somebody says or writes.
-pub(super) struct Words;
-
-impl TextKind for Words {
-    const KIND: &'static Kind = &Kind {
-        title: "Text",
-        length: (1, 10_000),
-        format: None,
-        values: Vec::new,
-        pattern: Some(WORDS),
-        example: "Can you help me tomorrow?",
-        must: "must not be blank and must hold no control characters other than line breaks and tabs",
-        accepts: is_words,
-    };
-}
-
-const WORDS: &str =
-    r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$";
-
-fn is_words(text: &str) -> bool {
-    let is_allowed = |c: char| !c.is_control() || ['\n', '\r', '\t'].contains(&c);
-    !text.trim().is_empty() && text.chars().all(is_allowed)
-}
-
-/// Why somebody is called.
-pub(super) struct Purpose;
-
-impl TextKind for Purpose {
-    const KIND: &'static Kind = &Kind {
-        title: "Purpose",
-        length: (1, 1_000),
-        example: "Tell John that the repair is done and ask when he wants to fetch his bicycle.",
-        ..*Words::KIND
-    };
-}
-
-/// Twilio's id of a call.
-pub(super) struct CallSid;
-
-impl TextKind for CallSid {
-    const KIND: &'static Kind = &Kind {
-        title: "CallSid",
-        length: (34, 34),
-        format: None,
-        values: Vec::new,
-        pattern: Some(r"^CA[0-9a-fA-F]{32}$"),
-        example: "CA00000000000000000000000000000000",
-        must: "must be a CallSid: CA and 32 hexadecimal digits",
-        accepts: |text| {
-            text.strip_prefix("CA")
-                .is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
-        },
-    };
-}
-
-/// A client's name for a request.
-pub(super) struct IdempotencyKey;
-
-impl TextKind for IdempotencyKey {
-    const KIND: &'static Kind = &Kind {
-        title: "IdempotencyKey",
-        length: (1, 255),
-        format: None,
-        values: Vec::new,
-        pattern: Some(r"^[\x20-\x7e]*$"),
-        example: "0f8fad5b-d9cb-469f-a165-70867728950e",
-        must: "must be printable ASCII characters",
-        accepts: |text| text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)),
-    };
-}
-
-/// A language that is spoken here.
-pub(super) struct LanguageTag;
-
-impl TextKind for LanguageTag {
-    const KIND: &'static Kind = &Kind {
-        title: "Language",
-        length: (2, 35),
-        format: None,
-        values: || voices::languages().iter().map(|language| language.tag.into()).collect(),
-        pattern: None,
-        example: "es",
-        must: "must be a language that is spoken here",
-        accepts: |tag| voices::language(tag).is_some(),
-    };
-}
-
-/// The name of a voice. Whether there is such a voice, and whether it speaks the language beside it, is seen there.
-pub(super) struct VoiceName;
-
-impl TextKind for VoiceName {
-    const KIND: &'static Kind = &Kind {
-        title: "Voice",
-        length: (1, 100),
-        format: None,
-        values: Vec::new,
-        pattern: Some(r"^[A-Za-z][A-Za-z0-9._-]*$"),
-        example: "nova",
-        must: "must be the name of a voice, such as nova or Polly.Ruth-Neural",
-        accepts: |name| {
-            name.starts_with(|first: char| first.is_ascii_alphabetic())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        },
-    };
-}
-
-/// How calls are carried.
-pub(super) struct TransportName;
-
-impl TextKind for TransportName {
-    const KIND: &'static Kind = &Kind {
-        title: "Transport",
-        length: (5, 6),
-        format: None,
-        values: || Transport::ALL.map(|transport| transport.name().into()).into(),
-        pattern: None,
-        example: "relay",
-        must: "must be the name of a transport",
-        accepts: |name| Transport::of(name).is_some(),
-    };
-}
-
-/// How a job stands.
-pub(super) struct JobState;
-
-impl TextKind for JobState {
-    const KIND: &'static Kind = &Kind {
-        title: "JobState",
-        length: (1, 20),
-        format: None,
-        values: || JOB_STATES.map(Value::from).to_vec(),
-        pattern: None,
-        example: "gave_up",
-        must: "must be a state of jobs",
-        accepts: |text| JOB_STATES.contains(&text),
-    };
-}
-
-const JOB_STATES: [&str; 3] = ["waiting", "running", "gave_up"];
-
-/// Whether mail may well be sent there: a local part of RFC 5322's unquoted characters, and a host name.
-fn is_email(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
-    let is_atom = |atom: &str| {
-        !atom.is_empty()
-            && atom.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
-    };
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    local.len() <= 64 && local.split('.').all(is_atom) && domain.contains('.') && domain.split('.').all(is_label)
 }
 
 /// Text of a kind.
@@ -344,6 +142,7 @@ pub(super) fn update<K: TextKind>(field: MaybeUndefined<Text<K>>) -> Option<Opti
 
 #[cfg(test)]
 mod tests {
+    use super::kinds::is_email;
     use super::*;
     use poem_openapi::validation::{Pattern, Validator};
     use proptest::prelude::*;

@@ -65,6 +65,7 @@ fn read(env: &mut Env) -> Config {
         unknown_callers: env.or("UNKNOWN_CALLERS", UnknownCallers::Create, |text| {
             choice(text, &[("create", UnknownCallers::Create), ("refuse", UnknownCallers::Refuse)])
         }),
+        default_time_zone: env.or("DEFAULT_TIME_ZONE", "UTC".to_owned(), values::time_zone),
         auto_reply_default: env.or("AUTO_REPLY_DEFAULT", true, boolean),
         system_prompt: env.optional("SYSTEM_PROMPT", |text| Ok(text.to_owned())),
     }
@@ -150,6 +151,12 @@ fn voice(env: &mut Env) -> VoiceConfig {
 fn sms(env: &mut Env) -> SmsConfig {
     SmsConfig {
         reply_budget: env.or("SMS_REPLY_BUDGET", Duration::from_secs(10), |text| seconds(text, 12)),
+        max_segments: env.or("SMS_MAX_SEGMENTS", 4, |text| number(text, 1..=100)),
+        smart_encoding: env.or("SMS_SMART_ENCODING", true, boolean),
+        segment_price: env.optional("SMS_SEGMENT_PRICE", |text| number(text, 0.0..=100.0)),
+        keyword_replies: env.or("SMS_KEYWORD_REPLIES", false, boolean),
+        quiet_hours: env.optional("SMS_QUIET_HOURS", values::quiet_hours),
+        loop_limit: env.or("SMS_LOOP_LIMIT", 30, |text| number(text, 1..=10_000)),
         quiet_window: env.or("SMS_QUIET_WINDOW", Duration::ZERO, |text| values::seconds_or_zero(text, 30)),
         status_callback: env.private("SMS_STATUS_CALLBACK", values::web_address),
     }

@@ -16,6 +16,7 @@ mod public_url;
 mod tests;
 mod values;
 
+use crate::quiet_hours::QuietHours;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -76,6 +77,8 @@ pub struct Config {
     pub unknown_callers: UnknownCallers,
     /// Whether texts of people without preferences are answered (`AUTO_REPLY_DEFAULT`).
     pub auto_reply_default: bool,
+    /// The time zone of people without one of their own, by its IANA name (`DEFAULT_TIME_ZONE`).
+    pub default_time_zone: String,
     /// What the operator tells the model before every conversation (`SYSTEM_PROMPT`).
     pub system_prompt: Option<String>,
 }
@@ -261,11 +264,23 @@ impl VoiceTool {
 }
 
 /// How texts are answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SmsConfig {
     /// How long the webhook waits for a reply before it is sent later, at most 12 s: Twilio gives up after 15 s
     /// (`SMS_REPLY_BUDGET`).
     pub reply_budget: Duration,
+    /// The most segments a reply may take, 1 to 100 (`SMS_MAX_SEGMENTS`).
+    pub max_segments: usize,
+    /// Whether typographic signs are written in the GSM alphabet when that saves segments (`SMS_SMART_ENCODING`).
+    pub smart_encoding: bool,
+    /// What one segment costs, 0 to 100 in any currency (`SMS_SEGMENT_PRICE`).
+    pub segment_price: Option<f64>,
+    /// Whether STOP, START and HELP are answered here instead of by Twilio (`SMS_KEYWORD_REPLIES`).
+    pub keyword_replies: bool,
+    /// When texts that nobody asked for wait, by the clocks of their receivers (`SMS_QUIET_HOURS`).
+    pub quiet_hours: Option<QuietHours>,
+    /// The most replies that one peer gets in ten minutes, 1 to 10000 (`SMS_LOOP_LIMIT`).
+    pub loop_limit: i64,
     /// How long a text waits for others of its sender that are answered with it, at most 30 s; zero answers each alone
     /// (`SMS_QUIET_WINDOW`).
     pub quiet_window: Duration,

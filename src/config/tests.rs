@@ -53,6 +53,8 @@ fn the_template_holds_the_defaults() {
             "OPENAI_BASE_URL",
             "OPENAI_TRANSCRIBE_MODEL",
             "PUBLIC_BASE_URL",
+            "SMS_QUIET_HOURS",
+            "SMS_SEGMENT_PRICE",
             "SMS_STATUS_CALLBACK",
             "SPEECH_MODEL",
             "SYSTEM_PROMPT",
@@ -101,12 +103,21 @@ fn nothing_set_gives_the_documented_defaults() {
         longest_voicemail: Duration::from_secs(120),
     };
     assert_eq!(config.voice, voice);
-    assert_eq!(
-        config.sms,
-        SmsConfig { reply_budget: Duration::from_secs(10), quiet_window: Duration::ZERO, status_callback: None }
-    );
+    let sms = SmsConfig {
+        reply_budget: Duration::from_secs(10),
+        max_segments: 4,
+        smart_encoding: true,
+        segment_price: None,
+        keyword_replies: false,
+        quiet_hours: None,
+        loop_limit: 30,
+        quiet_window: Duration::ZERO,
+        status_callback: None,
+    };
+    assert_eq!(config.sms, sms);
     assert_eq!(config.unknown_callers, UnknownCallers::Create);
     assert!(config.auto_reply_default);
+    assert_eq!(config.default_time_zone, "UTC");
 }
 
 #[test]

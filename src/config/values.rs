@@ -11,6 +11,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::AccountSid;
 use super::env::Read;
+use crate::quiet_hours::{self, QuietHours};
 
 /// A number within `range`.
 pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Read<T>
@@ -100,6 +101,17 @@ pub(super) fn phone_number(text: &str) -> Read<String> {
         && !digits.starts_with('0')
         && digits.bytes().all(|digit| digit.is_ascii_digit());
     if sound { Ok(text.to_owned()) } else { Err("must be in E.164 form, such as +14155550123".into()) }
+}
+
+/// Two times of day, such as `21:00-08:00`.
+pub(super) fn quiet_hours(text: &str) -> Read<QuietHours> {
+    QuietHours::parse(text).ok_or_else(|| "must be two times of day from 00:00 to 23:59, such as 21:00-08:00".into())
+}
+
+/// The name of a time zone, as IANA writes it.
+pub(super) fn time_zone(text: &str) -> Read<String> {
+    quiet_hours::time_zone_name(text)
+        .ok_or_else(|| "must be the IANA name of a time zone, such as Europe/Berlin".into())
 }
 
 /// A value of `<Gather speechModel>`: a generic one, one of Google's, or any of Deepgram's behind its prefix.

@@ -1,17 +1,15 @@
 //! How much of an answer is told at once. What is told before the answer is complete cannot be broken into, so it is short;
 //! but while it is spoken the next words have to be written.
 
-use super::speech::{says, speaking_time};
+use super::speech::{DOCUMENT_BYTES, escaped_len, says, speaking_time};
 use std::time::Duration;
 
 /// Speech for which most models write the next sentence, if so much is there.
 const ENOUGH: Duration = Duration::from_secs(4);
-/// What the speech of one document takes, escaped; Twilio allows 64 kB (error 11750), the rest is markup.
-const DOCUMENT_BYTES: usize = 56_000;
 
 /// The words for the next document.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct NextPart {
     /// How many of the sentences it tells.
     pub sentences: usize,
     /// Their text, in pieces that fit a `Say` each.
@@ -20,7 +18,7 @@ pub struct Part {
 
 /// The next part of an answer, from the sentences that are not told yet: all of them when the answer is `complete`, else so
 /// much that the next sentence can be written meanwhile; never more than one document holds.
-pub fn next_part(fresh: &[String], complete: bool) -> Part {
+pub fn next_part(fresh: &[String], complete: bool) -> NextPart {
     let (mut time, mut bytes, mut count) = (Duration::ZERO, 0, 0);
     for sentence in fresh {
         bytes += escaped_len(sentence);
@@ -30,12 +28,7 @@ pub fn next_part(fresh: &[String], complete: bool) -> Part {
         time += speaking_time(sentence);
         count += 1;
     }
-    Part { sentences: count, says: says(&fresh[..count]) }
-}
-
-/// `&` and the like grow to five bytes when they are escaped; each sentence may begin an element.
-fn escaped_len(text: &str) -> usize {
-    text.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { 5 } else { 1 }).sum::<usize>() + 100
+    NextPart { sentences: count, says: says(&fresh[..count]) }
 }
 
 #[cfg(test)]
@@ -56,7 +49,7 @@ mod tests {
     #[test]
     fn a_complete_answer_is_told_to_its_end_so_that_the_caller_can_break_in() {
         assert_eq!(next_part(&sentences(&[100, 100, 100]), true).sentences, 3);
-        assert_eq!(next_part(&[], true), Part { sentences: 0, says: Vec::new() });
+        assert_eq!(next_part(&[], true), NextPart { sentences: 0, says: Vec::new() });
     }
 
     #[test]

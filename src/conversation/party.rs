@@ -1,12 +1,14 @@
 //! Whose a call or text is: the caller's own, if the caller is a user; else the user's whose number was called; else a new
 //! user's. And with whom the user then speaks: the peer, which keeps two callers of one owner apart.
 
-use crate::clock::Clock;
-use crate::config::{Transport, UnknownCallers};
+use crate::clock::{Clock, Micros};
+use crate::config::{Config, Transport, UnknownCallers};
 use crate::db::users::Profile;
 use crate::db::{Db, DbError};
+use crate::quiet_hours::{QuietHours, time_zone};
 use crate::twilio::address::Address;
 use crate::twilio::voices::{self, Language, Voice};
+use jiff::tz::TimeZone;
 use moka::future::Cache;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,15 @@ pub struct Person {
     pub notifications_enabled: bool,
     /// How the user's calls are carried; `None` leaves it to the setting.
     pub voice_transport: Option<Transport>,
+    /// Where the user's clocks are.
+    pub time_zone: TimeZone,
+}
+
+impl Person {
+    /// When the quiet hours end, if it is one of them where this person is.
+    pub fn quiet_until(&self, hours: Option<QuietHours>, now: Micros) -> Option<Micros> {
+        hours?.end(now, &self.time_zone)
+    }
 }
 
 /// A user, and with whom the user speaks.
@@ -64,6 +75,7 @@ pub struct Directory {
     clock: Clock,
     unknown: UnknownCallers,
     auto_reply_default: bool,
+    default_time_zone: TimeZone,
     own_numbers: Arc<[String]>,
     known: Cache<String, Option<Arc<Person>>>,
 }
@@ -74,10 +86,17 @@ fn key(from: &Address<'_>, to: &Address<'_>) -> String {
 }
 
 impl Directory {
-    /// A directory over the users in `db`. Nobody becomes a user by calling from one of our `own` numbers.
-    pub fn new(db: Db, clock: Clock, unknown: UnknownCallers, auto_reply_default: bool, own: &[String]) -> Self {
-        let known = Cache::builder().max_capacity(REMEMBERED).time_to_live(FRESH).build();
-        Self { db, clock, unknown, auto_reply_default, own_numbers: own.into(), known }
+    /// A directory over the users in `db`. Nobody becomes a user by calling from one of our own numbers.
+    pub fn new(db: Db, clock: Clock, config: &Config) -> Self {
+        Self {
+            db,
+            clock,
+            unknown: config.unknown_callers,
+            auto_reply_default: config.auto_reply_default,
+            default_time_zone: time_zone(&config.default_time_zone).unwrap_or(TimeZone::UTC),
+            own_numbers: config.twilio.phone_numbers.as_slice().into(),
+            known: Cache::builder().max_capacity(REMEMBERED).time_to_live(FRESH).build(),
+        }
     }
 
     /// Whose a call or text from `from` to `to` is; `sid` names it. `None` when it is nobody's and strangers are refused.
@@ -175,6 +194,7 @@ impl Directory {
             conversation_timeout: profile.conversation_timeout.unwrap_or(DEFAULT_CONVERSATION_TIMEOUT),
             notifications_enabled: profile.notifications_enabled.unwrap_or(true),
             voice_transport: profile.voice_transport.as_deref().and_then(Transport::of),
+            time_zone: profile.time_zone.and_then(|name| time_zone(&name)).unwrap_or(self.default_time_zone.clone()),
         }
     }
 }

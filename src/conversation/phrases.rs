@@ -31,6 +31,12 @@ pub struct Phrases {
     pub refused: String,
     /// The same for a text.
     pub text_refused: String,
+    /// To somebody who wants no more texts.
+    pub text_stopped: String,
+    /// To somebody who wants texts again.
+    pub text_started: String,
+    /// To somebody who texts HELP.
+    pub text_help: String,
     /// A person is being called for the caller.
     pub transferring: String,
     /// Nobody answered; the caller may press 1 for the voicemail or go on talking.
@@ -129,6 +135,11 @@ impl Phrases {
     /// goodbye yet" does not.
     pub fn is_goodbye(&self, utterance: &str) -> bool {
         consists_of(utterance, &self.goodbyes, &self.courtesies)
+    }
+
+    /// Whether an utterance is a courtesy and nothing else.
+    pub fn is_courtesy(&self, utterance: &str) -> bool {
+        consists_of(utterance, &self.courtesies, &[])
     }
 
     /// Whether the caller asks for a person and for nothing else. "I don't want to speak to a human" does not.

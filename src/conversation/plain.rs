@@ -1,15 +1,15 @@
 //! From Markdown as a model streams it to the words of it, character by character: how the text was cut into pieces makes no
 //! difference, and no more is held back than may still turn out to be markup.
 
-use super::speech::is_syllabic;
+mod characters;
+mod line_start;
+mod links;
+
+use characters::{is_blank, stop_after, wants_stop};
+pub(super) use characters::{is_closing, is_forbidden, is_speakable};
 
 /// Marks where a block (a paragraph, an item, a heading, a table row) is over. White space in Markdown, so no text holds it.
 pub(super) const BLOCK_END: char = '\u{2029}';
-/// The longest mark at a line's start that is waited for: a rule, the bars below a table's head, a fence with its language.
-const LINE_MARK_BYTES: usize = 200;
-/// The longest text and target of a link that are waited for; anything longer is read as it stands.
-const LINK_TEXT_BYTES: usize = 600;
-const LINK_BYTES: usize = 2_000;
 
 /// Takes Markdown as a model streams it and gives the words that can be read aloud, as they come: emphasis, headings, list and
 /// code marks, table bars, link targets, pictographs and characters XML forbids are gone, white space is one blank, and a line
@@ -144,12 +144,6 @@ impl Plain {
         std::mem::take(&mut self.held).chars().for_each(|c| self.take(c, out));
     }
 
-    fn release_link(&mut self, out: &mut String) {
-        self.no_links = true;
-        self.release(out);
-        self.no_links = false;
-    }
-
     fn text(&mut self, c: char, out: &mut String) {
         let in_code = self.fence.is_some() || self.code_span > 0;
         match c {
@@ -222,75 +216,6 @@ impl Plain {
         self.emphasis = [false; 2];
     }
 
-    /// Whether `c` was taken as part of the mark at the line's start.
-    fn at_line_start(&mut self, c: char, out: &mut String) -> bool {
-        if self.held.is_empty() {
-            if c == '\n' {
-                self.begin_block(out);
-            }
-            if c.is_whitespace() {
-                return true;
-            }
-        }
-        if c != '\n' && self.held.len() < LINE_MARK_BYTES && may_be_line_mark(&self.held, c, self.fence) {
-            return self.hold(c);
-        }
-        self.end_line_mark(c, out)
-    }
-
-    /// Acts on the mark at the line's start, after which comes `c`.
-    fn end_line_mark(&mut self, c: char, out: &mut String) -> bool {
-        let (blank, line_end) = (c.is_whitespace(), c == '\n');
-        match self.held.chars().next() {
-            Some('#') if blank && self.held.len() <= 6 => {
-                self.begin_block(out);
-                self.held.clear();
-                self.own_block = true;
-                self.place = Place::Text;
-            }
-            Some('>') if blank || c == '>' => self.held.clear(),
-            Some('0'..='9') if blank && !line_end && self.held.ends_with(['.', ')']) => {
-                self.begin_block(out);
-                let number = std::mem::take(&mut self.held);
-                number.chars().filter(char::is_ascii_digit).for_each(|digit| self.say(digit, out));
-                self.say(':', out);
-                self.place = Place::Text;
-            }
-            Some(fence @ ('`' | '~')) if line_end && self.held.len() >= 3 => {
-                self.begin_block(out);
-                self.held.clear();
-                self.fence = if self.fence.is_none() { Some(fence) } else { None };
-                return true;
-            }
-            // A rule, the bars below a table's head, an item without text.
-            Some('-' | '*' | '_' | '=' | '+' | '•' | '|') if line_end => {
-                self.begin_block(out);
-                self.held.clear();
-                return true;
-            }
-            Some('|') => {
-                self.begin_block(out);
-                (self.row, self.own_block) = (true, true);
-                self.release(out);
-            }
-            Some(_) => {
-                let mut rest = self.held.as_str();
-                while let Some(item) =
-                    rest.strip_prefix(['-', '*', '+', '•']).filter(|item| item.starts_with([' ', '\t']))
-                {
-                    rest = item.trim_start();
-                }
-                if rest.len() < self.held.len() {
-                    self.held = rest.to_owned();
-                    self.begin_block(out);
-                }
-                self.release(out);
-            }
-            None => self.place = Place::Text,
-        }
-        false
-    }
-
     /// Drops the run that was held if it is markup, and gives it out if it is text.
     fn end_run(&mut self, after: char, out: &mut String) -> bool {
         let run = std::mem::take(&mut self.held);
@@ -345,15 +270,6 @@ impl Plain {
         c.is_ascii_punctuation()
     }
 
-    fn after_exclamation(&mut self, c: char, out: &mut String) -> bool {
-        if c == '[' {
-            self.place = Place::LinkText;
-            return self.hold(c);
-        }
-        self.release_link(out);
-        false
-    }
-
     fn after_bar(&mut self, c: char, out: &mut String) -> bool {
         self.place = Place::Text;
         if c.is_whitespace() {
@@ -363,136 +279,11 @@ impl Plain {
         }
         false
     }
-
-    fn in_link(&mut self, c: char, out: &mut String) -> bool {
-        let goes_on = match &mut self.place {
-            Place::LinkText => c != '[' && self.held.len() < LINK_TEXT_BYTES,
-            Place::LinkTextEnd => c == '(',
-            Place::LinkTarget { parentheses, title } => {
-                match c {
-                    '(' => *parentheses += 1,
-                    ')' => *parentheses -= 1,
-                    _ => {}
-                }
-                // After a blank comes a title in quotes, or it is no target.
-                *title |= self.held.ends_with(' ') && matches!(c, '"' | '\'');
-                (*title || c == ')' || !self.held.ends_with(' ')) && self.held.len() < LINK_BYTES
-            }
-            _ => false,
-        };
-        if !goes_on || c == '\n' {
-            self.release_link(out);
-            return false;
-        }
-        self.hold(c);
-        match self.place {
-            Place::LinkText if c == ']' => self.place = Place::LinkTextEnd,
-            Place::LinkTextEnd => self.place = Place::LinkTarget { parentheses: 1, title: false },
-            Place::LinkTarget { parentheses: 0, .. } => {
-                let end = self.held.find("](").unwrap_or(self.held.len());
-                self.held.truncate(end);
-                self.held = self.held.trim_start_matches(['!', '[']).to_owned();
-                self.release_link(out);
-                match self.place {
-                    Place::Run => drop(self.end_run(')', out)),
-                    Place::Backslash => self.say('\\', out),
-                    _ => {}
-                }
-                self.place = Place::Text;
-                self.before = Some(')');
-            }
-            _ => {}
-        }
-        true
-    }
 }
 
 fn without_block_ends(mut text: String) -> String {
     text.retain(|c| c != BLOCK_END);
     text
-}
-
-/// Whether `held` and then `c` may be, or begin, the mark of a line.
-fn may_be_line_mark(held: &str, c: char, fence: Option<char>) -> bool {
-    let first = held.chars().next().unwrap_or(c);
-    if let Some(fence) = fence {
-        // In a code block only its end is markup.
-        return first == fence
-            && (c == fence && held.trim_end_matches(fence).is_empty() || c == ' ' && held.len() >= 3);
-    }
-    match first {
-        '#' => c == '#',
-        '>' => held.is_empty(),
-        '0'..='9' => !held.ends_with(['.', ')']) && held.len() < 10 && matches!(c, '0'..='9' | '.' | ')'),
-        '`' | '~' if held.len() < 3 => c == first,
-        '`' => c != '`' || held.ends_with('`'),
-        '~' => true,
-        '-' | '*' | '_' | '=' | '+' | '•' | '|' => {
-            matches!(c, '-' | '*' | '_' | '=' | '+' | '•' | '|' | ':' | ' ' | '\t')
-        }
-        _ => false,
-    }
-}
-
-/// Whether a voice can make anything of a character: no pictographs, which it would read by their names, and none of the
-/// control characters, nor the two that are no characters, most of which XML forbids.
-pub(super) fn is_speakable(c: char) -> bool {
-    let pictograph = matches!(c,
-        '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{200d}' | '\u{20e3}' | '\u{e0020}'..='\u{e007f}');
-    !pictograph && !is_forbidden(c)
-}
-
-/// Control characters that are no white space, and the two that are no characters.
-pub(super) fn is_forbidden(c: char) -> bool {
-    c.is_control() && !c.is_whitespace() || matches!(c, '\u{fffe}' | '\u{ffff}')
-}
-
-/// Quotes and brackets that may close what a full stop has ended.
-pub(super) fn is_closing(c: char) -> bool {
-    matches!(
-        c,
-        ')' | ']' | '}' | '"' | '\'' | '”' | '’' | '“' | '»' | '«' | '›' | '‹' | '」' | '』' | '）' | '】' | '》'
-    )
-}
-
-/// Whether a voice would not pause after this character.
-fn wants_stop(last: char) -> bool {
-    !matches!(
-        last,
-        '.' | '!'
-            | '?'
-            | '…'
-            | ':'
-            | ';'
-            | ','
-            | '-'
-            | '–'
-            | '—'
-            | '。'
-            | '！'
-            | '？'
-            | '：'
-            | '；'
-            | '，'
-            | '、'
-            | '｡'
-            | '।'
-            | '॥'
-            | '؟'
-            | '۔'
-            | '،'
-            | '؛'
-    )
-}
-
-fn stop_after(last: char) -> char {
-    let hangul = matches!(last, '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7ff}');
-    if is_syllabic(last) && !hangul { '。' } else { '.' }
-}
-
-fn is_blank(c: Option<char>) -> bool {
-    c.is_none_or(char::is_whitespace)
 }
 
 #[cfg(test)]

@@ -7,17 +7,25 @@ use crate::clock::Clock;
 use crate::config::VoiceTool;
 use crate::db::Db;
 use crate::db::outbound::OutboundText;
-use crate::llm::{Finish, Llm, LlmError, Message, Piece, Prompt, ToolCall};
+use crate::llm::{Finish, Llm, LlmError, Message, Piece, Prompt, Tool, ToolCall};
 use crate::twilio::address::Address;
 use crate::twilio::voices::Language;
-use futures_util::stream::{BoxStream, Fuse};
+use futures_util::stream::{self, BoxStream, Fuse};
 use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// How often the model may go on after tools in one answer.
 const ROUNDS: usize = 3;
+/// However slowly a model speaks, nobody waits for its answer any longer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(180);
+/// What the model is told of an answer that it was interrupted in; the words that are said already come last in the
+/// conversation.
+const GO_ON: &str = " You were interrupted in the middle of your answer. Your last message is what you have said so far: go on \
+                     right after it, and repeat nothing of it.";
 
 /// What comes of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +52,8 @@ pub enum After {
     EndCall,
     /// The caller is to be connected to a person.
     Transfer,
+    /// The caller is to leave a message.
+    Voicemail,
 }
 
 impl After {
@@ -53,6 +63,7 @@ impl After {
             Self::Listen => None,
             Self::EndCall => Some("end_call"),
             Self::Transfer => Some("transfer"),
+            Self::Voicemail => Some("voicemail"),
         }
     }
 
@@ -61,6 +72,7 @@ impl After {
         match stored {
             Some("end_call") => Self::EndCall,
             Some("transfer") => Self::Transfer,
+            Some("voicemail") => Self::Voicemail,
             _ => Self::Listen,
         }
     }
@@ -77,29 +89,33 @@ pub struct Cost {
     pub model: String,
 }
 
-impl Cost {
-    /// Both together.
-    pub fn plus(&self, other: &Self) -> Self {
-        Self {
-            input_tokens: self.input_tokens + other.input_tokens,
-            output_tokens: self.output_tokens + other.output_tokens,
-            model: if other.model.is_empty() { self.model.clone() } else { other.model.clone() },
-        }
-    }
+/// What is there of an answer whose writer was lost.
+#[derive(Debug, Default)]
+pub struct Begun {
+    /// The words; may be empty.
+    pub said: String,
+    /// What they took.
+    pub cost: Cost,
 }
 
 /// An answer that is being given.
 pub struct Reply {
-    pub(super) llm: Arc<Llm>,
-    pub(super) does: Doer,
+    llm: Arc<Llm>,
+    does: Doer,
     /// What the model is told without the language to answer in, which may be switched.
-    pub(super) instructions: String,
-    pub(super) prompt: Prompt,
-    pub(super) pieces: Fuse<BoxStream<'static, Result<Piece, LlmError>>>,
-    pub(super) text: String,
-    pub(super) calls: Vec<ToolCall>,
-    pub(super) rounds: usize,
-    pub(super) cost: Cost,
+    instructions: String,
+    language: &'static Language,
+    prompt: Prompt,
+    /// How many messages there are up to what the caller said.
+    asked: usize,
+    pieces: Fuse<BoxStream<'static, Result<Piece, LlmError>>>,
+    text: String,
+    calls: Vec<ToolCall>,
+    rounds: usize,
+    cost: Cost,
+    /// Whether it broke off once and was asked for again.
+    again: bool,
+    over_at: Instant,
 }
 
 /// Does what the model asks for in one turn.
@@ -115,6 +131,71 @@ pub(super) struct Doer {
 }
 
 impl Reply {
+    /// The answer to the last of `messages`, after what is there of it already.
+    pub(super) fn new(
+        llm: Arc<Llm>,
+        does: Doer,
+        instructions: String,
+        messages: Vec<Message>,
+        tools: Vec<Tool>,
+        begun: Begun,
+    ) -> Self {
+        let language = does.call.person().language;
+        let (system, asked) = (in_language(&instructions, language), messages.len());
+        let mut reply = Self {
+            pieces: stream::empty().boxed().fuse(),
+            prompt: Prompt { system, messages, tools },
+            llm,
+            does,
+            instructions,
+            language,
+            asked,
+            text: String::new(),
+            calls: Vec::new(),
+            rounds: 0,
+            cost: begun.cost,
+            again: false,
+            over_at: Instant::now() + LONGEST_ANSWER,
+        };
+        if begun.said.is_empty() {
+            reply.ask();
+        } else {
+            reply.ask_after(begun.said);
+        }
+        reply
+    }
+
+    fn ask(&mut self) {
+        self.pieces = self.llm.stream(self.prompt.clone()).fuse();
+    }
+
+    fn ask_after(&mut self, said: String) {
+        self.prompt.messages.truncate(self.asked);
+        self.prompt.messages.extend([Message::assistant(said), Message::user("(Please go on.)")]);
+        if !self.instructions.ends_with(GO_ON) {
+            self.instructions.push_str(GO_ON);
+        }
+        self.prompt.system = in_language(&self.instructions, self.language);
+        (self.calls, self.rounds) = (Vec::new(), 0);
+        self.text.clear();
+        self.ask();
+    }
+
+    /// The answer broke off: the model is asked once more, and goes on after the words that were `said`.
+    ///
+    /// # Errors
+    /// The `cause`, when nothing was said yet or it broke off before.
+    pub fn go_on_after(&mut self, said: String, cause: LlmError) -> Result<(), LlmError> {
+        if self.again || !said.contains(char::is_alphanumeric) || self.over_at <= Instant::now() {
+            return Err(cause);
+        }
+        let Doer { call, turn_id, .. } = &self.does;
+        warn!(call.sid = call.call_sid, turn.id = turn_id, error = %cause, "An answer broke off and is asked for again");
+        self.again = true;
+        self.ask_after(said);
+        Ok(())
+    }
+
     /// What comes next; nothing follows [`Said::End`] or an error. May be dropped and called again at any moment.
     ///
     /// # Errors
@@ -122,6 +203,7 @@ impl Reply {
     pub async fn next(&mut self) -> Result<Said, LlmError> {
         loop {
             let said = match self.pieces.next().await {
+                Some(_) if self.over_at <= Instant::now() => return Err(LlmError::Timeout),
                 Some(piece) => self.take(piece?),
                 // The stream is over and tools were called. The stream stays over if this is dropped in the middle.
                 None => self.run_tools().await,
@@ -216,9 +298,10 @@ impl Reply {
         self.prompt.messages.push(Message::calls(std::mem::take(&mut self.text), calls));
         self.prompt.messages.extend(results);
         if let Some(language) = switched {
+            self.language = language;
             self.prompt.system = in_language(&self.instructions, language);
         }
-        self.pieces = self.llm.stream(self.prompt.clone()).fuse();
+        self.ask();
         switched.map(Said::Switched)
     }
 }
@@ -248,6 +331,7 @@ impl Doer {
         let (Some(to), Some(from)) = (Address::parse(&call.caller).number, Address::parse(&call.ours).number) else {
             return "The caller cannot receive text messages.".to_owned();
         };
+        let now = self.clock.now();
         let text = OutboundText {
             account_sid: call.account_sid,
             messaging_service_sid: call.messaging_service_sid.clone(),
@@ -257,7 +341,9 @@ impl Doer {
             to: to.to_owned(),
             text,
             occasion: format!("turn {}", self.turn_id),
-            at: self.clock.now(),
+            at: now,
+            is_unsolicited: false,
+            due_at: now,
         };
         match self.db.queue_text(text).await {
             Ok(true) => {

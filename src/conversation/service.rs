@@ -2,8 +2,7 @@
 
 use super::call::OnCall;
 use super::party::Person;
-use super::reply::{Cost, Doer, Reply, in_language};
-use super::speech::joined;
+use super::reply::{Begun, Doer, Reply, in_language};
 use super::{thread, tools};
 use crate::clock::Clock;
 use crate::config::VoiceTool;
@@ -11,7 +10,6 @@ use crate::db::conversations::{Answer, Except};
 use crate::db::{Db, DbError};
 use crate::llm::{Llm, LlmError, Message, Prompt};
 use crate::twilio::address::Address;
-use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -19,10 +17,6 @@ use tokio::sync::Notify;
 /// What the model is told of calls.
 const ON_CALL: &str = " You are on a telephone call and your words are read aloud: answer in a few short sentences of plain \
                        speech, without lists, markup, emoji or web addresses.";
-/// What the model is told of an answer that it was interrupted in; the sentences that are said already come last in the
-/// conversation.
-const GO_ON: &str = "You were interrupted in the middle of your answer. Your last message is what you have said so far: go on \
-                     right after it, and repeat nothing of it.";
 /// What the model is told of an answer that the caller was not told in time.
 const LATE: &str = "Your last answer came too late: the caller did not hear it. If it still matters, begin with it, and say \
                     that it is about the earlier question.";
@@ -99,22 +93,17 @@ impl ConversationService {
         })
     }
 
-    /// The model's answer to `words` on a call as it is given, after the sentences that were `said` already if it was
-    /// interrupted before. `turn_id` is the row of the turn. Nothing is asked before the first poll; dropping the reply ends
+    /// The model's answer to `words` on a call as it is given, after what is there of it already; without words the assistant speaks first.
+    /// `turn_id` is the row of the turn. Nothing is asked before the first poll; dropping the reply ends
     /// the request.
     ///
     /// # Errors
     /// When the history cannot be read.
-    pub async fn speak(
-        &self,
-        call: &Arc<OnCall>,
-        turn_id: i64,
-        words: &str,
-        said: &[String],
-    ) -> Result<Reply, DbError> {
+    pub async fn speak(&self, call: &Arc<OnCall>, turn_id: i64, words: &str, begun: Begun) -> Result<Reply, DbError> {
         let person = call.person();
-        let asked = Asked { person, peer: &call.party.peer, text: words, except: Except::Turn(turn_id) };
-        let (mut messages, answer_was_late) = self.thread(&asked).await?;
+        let text = if words.is_empty() { thread::CALL_ANSWERED } else { words };
+        let asked = Asked { person, peer: &call.party.peer, text, except: Except::Turn(turn_id) };
+        let (messages, answer_was_late) = self.thread(&asked).await?;
         let mut instructions = format!("{}{ON_CALL}", self.role());
         if let Some(purpose) = &call.purpose {
             instructions = format!("{instructions} You have called this person yourself, for this purpose: {purpose}");
@@ -122,32 +111,17 @@ impl ConversationService {
         if answer_was_late {
             instructions = format!("{instructions} {LATE}");
         }
-        if !said.is_empty() {
-            instructions = format!("{instructions} {GO_ON}");
-            messages.push(Message::assistant(joined(said)));
-            messages.push(Message::user("(Please go on.)"));
-        }
         let offered = self.offered(call);
-        let system = in_language(&instructions, person.language);
-        let prompt = Prompt { system, messages, tools: offered.iter().copied().map(tools::offered).collect() };
-        Ok(Reply {
-            pieces: self.llm.stream(prompt.clone()).fuse(),
-            llm: self.llm.clone(),
-            does: Doer {
-                db: self.db.clone(),
-                clock: self.clock.clone(),
-                call: call.clone(),
-                turn_id,
-                offered,
-                wake: self.wake.clone(),
-            },
-            instructions,
-            prompt,
-            text: String::new(),
-            calls: Vec::new(),
-            rounds: 0,
-            cost: Cost::default(),
-        })
+        let tools = offered.iter().copied().map(tools::offered).collect();
+        let does = Doer {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            call: call.clone(),
+            turn_id,
+            offered,
+            wake: self.wake.clone(),
+        };
+        Ok(Reply::new(self.llm.clone(), does, instructions, messages, tools, begun))
     }
 
     /// The configured tools that can do something on this call.

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// What one `Say` takes: Twilio allows 3,000 characters for some voices and 4,500 bytes once URL-encoded (error 13521).
 const SAY_CHARS: usize = 2_900;
 const SAY_ENCODED_BYTES: usize = 4_400;
-/// What one document takes; Twilio allows 64 kB (error 11750), the rest is markup.
-const DOCUMENT_BYTES: usize = 56_000;
+/// What the speech of one document takes, escaped; Twilio allows 64 kB (error 11750), the rest is markup.
+pub(super) const DOCUMENT_BYTES: usize = 56_000;
 
 /// The answer without Markdown and pictographs, cut into pieces that fit a `Say` each and one document together.
 pub fn spoken(answer: &str) -> Vec<String> {
@@ -73,12 +73,15 @@ pub(super) fn is_syllabic(c: char) -> bool {
 fn within_document(says: impl Iterator<Item = String>) -> Vec<String> {
     let mut room = DOCUMENT_BYTES;
     says.map_while(|say| {
-        // `&` and the like grow to five bytes when they are escaped.
-        let size = say.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { 5 } else { 1 }).sum::<usize>() + 100;
-        room = room.checked_sub(size)?;
+        room = room.checked_sub(escaped_len(&say))?;
         Some(say)
     })
     .collect()
+}
+
+/// `&` and the like grow to five bytes when they are escaped; each text may begin an element.
+pub(super) fn escaped_len(text: &str) -> usize {
+    text.bytes().map(|byte| if matches!(byte, b'&' | b'<' | b'>') { 5 } else { 1 }).sum::<usize>() + 100
 }
 
 /// What Twilio measures of a `Say`.

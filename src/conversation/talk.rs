@@ -26,9 +26,15 @@ impl Talk {
         self.fillers.push(start..self.text.len());
     }
 
-    /// Whether what is said next needs a blank before it.
+    /// Whether what is said next needs a blank before it; none follows a full-width mark.
     pub fn needs_blank(&self) -> bool {
-        !self.text.is_empty() && !self.text.ends_with(char::is_whitespace)
+        let stands_apart = |c: char| c.is_whitespace() || matches!(c, '。' | '！' | '？');
+        !self.text.is_empty() && !self.text.ends_with(stands_apart)
+    }
+
+    /// How long all of it takes to speak.
+    pub fn time(&self) -> Duration {
+        speaking_time(&self.text)
     }
 
     /// Whether there is no word of an answer yet.

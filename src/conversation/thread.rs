@@ -4,6 +4,10 @@ use crate::clock::{Micros, SECOND};
 use crate::db::conversations::Exchange;
 use crate::llm::Message;
 
+/// What the model is told in place of the person's words when a call that we placed is answered: the assistant speaks first. In
+/// the log such a turn has no words.
+pub const CALL_ANSWERED: &str = "(the call is answered)";
+
 /// A conversation as the model is told it.
 pub struct Thread {
     /// Oldest first, ending with what is said now.
@@ -33,8 +37,8 @@ pub fn thread(earlier: Vec<Exchange>, said: &str, now: Micros, timeout_seconds: 
     linked.reverse();
     let mut messages: Vec<Message> = Vec::with_capacity(2 * linked.len() + 1);
     for exchange in linked {
-        if !exchange.said.is_empty() {
-            push(&mut messages, Message::user(exchange.said));
+        if let Some(said) = exchange.said {
+            push(&mut messages, Message::user(if said.is_empty() { CALL_ANSWERED.to_owned() } else { said }));
         }
         if let Some(answer) = exchange.answer.filter(|answer| !answer.is_empty()) {
             push(&mut messages, Message::assistant(answer));
@@ -64,7 +68,7 @@ mod tests {
         Exchange {
             said_at: at,
             last_at: at + SECOND,
-            said: said.into(),
+            said: Some(said.into()),
             answer: answer.map(str::to_owned),
             heard: None,
             late: false,
@@ -99,6 +103,14 @@ mod tests {
         assert_eq!(told(later, 1010), ["User: what?", "Assistant: It", "User: and?", "Assistant: So.", "User: now"]);
         let cut = Exchange { late: false, ..late(1000) };
         assert_eq!(told(vec![cut], 1010), ["User: what?", "Assistant: It", "User: now"]);
+    }
+
+    #[test]
+    fn who_was_called_and_who_was_written_to_said_nothing() {
+        let text = Exchange { said: None, ..exchange(1005, "", Some("It is 42.")) };
+        let earlier = vec![text, exchange(1000, "", Some("Hello Ann."))];
+        let expected = ["User: (the call is answered)", "Assistant: Hello Ann.\nIt is 42.", "User: now"];
+        assert_eq!(told(earlier, 1010), expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::writer::{AT_ONCE, Expected, TurnWriter, Written};
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::calls::FORGOTTEN_AFTER;
 use crate::db::news::News;
+use crate::db::relay::{BROKEN_INTO, BROKEN_OFF};
 use crate::db::turns::{NewClaim, NewTurn, Turn, TurnClaim};
 use crate::db::{Db, DbError};
 use crate::twilio::voices::{self, Language};
@@ -16,11 +17,11 @@ use moka::future::Cache;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, warn};
+use tracing::Instrument;
 
 /// How often a turn that another process answers is looked at, when no news of it come.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -29,7 +30,7 @@ const NEWS: usize = 256;
 
 /// A call is summed up this long after its first turn at the latest, when its end was not reported and it was closed.
 const SUMMED_UP_AFTER: Micros = FORGOTTEN_AFTER + 600 * SECOND;
-/// Calls of which it is remembered that they had turns here; of one that is forgotten the summary only comes later.
+/// Calls of which it is remembered that they had turns here; of one that is forgotten the first turn is looked for once more.
 const REMEMBERED: u64 = 100_000;
 
 /// How far a turn is.
@@ -41,8 +42,6 @@ pub struct Progress {
     pub ending: Option<Ending>,
     /// The language it is answered in.
     pub language: &'static Language,
-    /// When it was said.
-    pub asked_at: Micros,
     /// Whether the model speaks at a pace, so that more will not be there at once.
     pub(super) goes_on: bool,
 }
@@ -52,7 +51,7 @@ pub struct Progress {
 pub enum Ending {
     /// The answer is complete, and this follows.
     Whole(After),
-    /// The model failed; there may be some sentences all the same.
+    /// The model failed, or its answer was broken off; there may be some sentences all the same.
     Failed,
 }
 
@@ -69,10 +68,8 @@ struct Inner {
     flights: Mutex<HashMap<Key, Flight>>,
     news: broadcast::Sender<i64>,
     tasks: TaskTracker,
-    /// The calls that had turns here and will be summed up; none when calls are not summed up.
+    /// The calls whose summary is on the list of jobs already; none when calls are not summed up.
     talks: Option<Cache<String, ()>>,
-    /// Tells the outbox that a job is due.
-    wake: Arc<Notify>,
 }
 
 /// A turn that this process answers.
@@ -83,14 +80,13 @@ struct Flight {
 }
 
 impl Turns {
-    /// No turns yet; answers come from `service`. With `sums_up` every call is summed up, by a job that `wake` tells the
-    /// outbox of.
-    pub fn new(db: Db, clock: Clock, service: ConversationService, sums_up: bool, wake: Arc<Notify>) -> Self {
+    /// No turns yet; answers come from `service`. With `sums_up` every call is summed up.
+    pub fn new(db: Db, clock: Clock, service: ConversationService, sums_up: bool) -> Self {
         let (news, _) = broadcast::channel(NEWS);
         let lifetime = Duration::from_micros(SUMMED_UP_AFTER.unsigned_abs());
         let talks = sums_up.then(|| Cache::builder().max_capacity(REMEMBERED).time_to_live(lifetime).build());
         let (flights, tasks) = (Mutex::default(), TaskTracker::new());
-        Self(Arc::new(Inner { db, clock, service, flights, news, tasks, talks, wake }))
+        Self(Arc::new(Inner { db, clock, service, flights, news, tasks, talks }))
     }
 
     /// Claims a turn for this process; `None` when it was claimed before. With a call's first turn its summary is put on the
@@ -111,7 +107,7 @@ impl Turns {
 
     /// Answers a claimed turn in a task of its own: a webhook that is dropped does not stop it.
     pub fn start(&self, claim: TurnClaim, call: OnCall, new: NewTurn) {
-        self.write(claim, call, new.turn, Expected { words: new.input_text, said: Vec::new(), at: new.at });
+        self.write(claim, call, new.turn, Expected { words: new.input_text, said: Vec::new() });
     }
 
     /// How far a turn of a call is, once there are more than `told` sentences or it is over, at the latest at `deadline`;
@@ -142,7 +138,7 @@ impl Turns {
             if !row.leased
                 && let Some(claim) = self.0.db.take_turn_over(row.id).await?
             {
-                let expected = Expected { words: row.input_text, said: row.sentences, at: row.created_at };
+                let expected = Expected { words: row.input_text, said: row.sentences };
                 let call = call.clone().in_language(row.language.as_deref());
                 self.write(claim, OnCall { purpose: row.purpose, ..call }, turn, expected);
                 continue;
@@ -162,30 +158,10 @@ impl Turns {
         self.flights().iter().filter(|((call, _), _)| call == call_sid).for_each(|(_, flight)| flight.hung_up.cancel());
     }
 
-    /// The end of a call is written down: if it had turns here, it is summed up now.
-    pub fn call_over(&self, call_sid: &str) {
-        let Some(talks) = self.0.talks.as_ref().filter(|talks| talks.contains_key(call_sid)) else { return };
-        let (turns, talks, call_sid) = (self.clone(), talks.clone(), call_sid.to_owned());
-        self.0.tasks.spawn(async move {
-            // The report of the end and the news of it may both come here.
-            if talks.remove(&call_sid).await.is_none() {
-                return;
-            }
-            match turns.0.db.bring_summary_forward(turns.0.clock.now(), &call_sid).await {
-                Ok(_) => turns.0.wake.notify_one(),
-                Err(error) => warn!(call.sid = call_sid, %error, "The summary of a call has to wait"),
-            }
-        });
-    }
-
     /// Hears what other processes on the same database tell, until `stop`.
     pub async fn hear(&self, stop: CancellationToken) {
         let hear = |news| match news {
             News::Turn(id) => drop(self.0.news.send(id)),
-            News::CallOver(call_sid) => {
-                self.hang_up(&call_sid);
-                self.call_over(&call_sid);
-            }
             News::HungUp(call_sid) => self.hang_up(&call_sid),
         };
         self.0.db.hear(stop, hear).await;
@@ -201,7 +177,7 @@ impl Turns {
         let key = (call.call_sid.clone(), turn);
         let said = expected.said.clone().into();
         let language = call.person().language;
-        let begun = Progress { sentences: said, ending: None, language, asked_at: expected.at, goes_on: false };
+        let begun = Progress { sentences: said, ending: None, language, goes_on: false };
         let (progress, flight) = watch::channel(begun);
         let hung_up = CancellationToken::new();
         self.flights().insert(key.clone(), Flight { progress: flight, hung_up: hung_up.clone() });
@@ -242,15 +218,13 @@ impl Flight {
 }
 
 fn progress_of(row: Turn, call: &OnCall) -> Progress {
-    let ending = if row.failed { Ending::Failed } else { Ending::Whole(After::of(row.action.as_deref())) };
+    let ending = match row.action.as_deref() {
+        Some(BROKEN_OFF | BROKEN_INTO) => Ending::Failed,
+        _ if row.failed => Ending::Failed,
+        action => Ending::Whole(After::of(action)),
+    };
     let language = row.language.as_deref().and_then(voices::language).unwrap_or(call.person().language);
-    Progress {
-        sentences: row.sentences.into(),
-        ending: row.ended.then_some(ending),
-        language,
-        asked_at: row.created_at,
-        goes_on: false,
-    }
+    Progress { sentences: row.sentences.into(), ending: row.ended.then_some(ending), language, goes_on: false }
 }
 
 struct Landing {

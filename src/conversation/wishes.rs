@@ -57,8 +57,9 @@ impl Wish<'_> {
     /// The end of the turn that is answered with these words.
     pub fn end(&self, phrases: &Phrases) -> TurnEnd {
         let after = match self {
-            Self::Goodbye | Self::Voicemail | Self::TimeOver => After::EndCall,
+            Self::Goodbye | Self::TimeOver => After::EndCall,
             Self::Person(_) => After::Transfer,
+            Self::Voicemail => After::Voicemail,
             Self::Nobody => After::Listen,
         };
         let text = self.words(phrases).clone();

@@ -2,11 +2,11 @@
 
 use super::ConversationService;
 use super::call::OnCall;
-use super::reply::{After, Cost, Said};
+use super::reply::{After, Begun, Cost, Said};
 use super::sentences::Sentences;
 use super::speech::joined;
 use super::turns::Progress;
-use crate::clock::{Clock, Micros};
+use crate::clock::Clock;
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, RENEWAL, TurnClaim, TurnEnd};
 use crate::db::{Db, DbError};
@@ -15,12 +15,9 @@ use crate::telemetry::SLOW_MS;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-
-/// However slowly a model speaks, nobody waits for it any more after this time.
-const LONGEST_ANSWER: Duration = Duration::from_secs(180);
 
 /// A model that speaks for longer than this, and keeps us waiting for this long between its words, does not answer at once.
 pub(super) const AT_ONCE: Duration = Duration::from_millis(100);
@@ -41,8 +38,6 @@ pub(super) struct Expected {
     pub(super) words: String,
     /// The sentences of the answer that are there already.
     pub(super) said: Vec<String>,
-    /// When it was said.
-    pub(super) at: Micros,
 }
 
 /// What became of writing an answer.
@@ -102,9 +97,7 @@ impl TurnWriter {
         let mut draft = Draft { call: self.call.clone(), sentences, repeatable: 0, after, cost };
         let outcome = tokio::select! {
             biased;
-            outcome = timeout(LONGEST_ANSWER, self.answer(&expected.words, &mut draft, told)) => {
-                outcome.unwrap_or(Err(Break::Model(LlmError::Timeout)))
-            }
+            outcome = self.answer(&expected.words, &mut draft, told) => outcome,
             () = self.hung_up.cancelled() => Ok(()),
         };
         let turn_ms = (started.elapsed().as_secs_f64() * 1000.0).round();
@@ -156,22 +149,11 @@ impl TurnWriter {
         }
     }
 
-    /// The answer as the model gives it. One that breaks off after some sentences is asked for once more, from there on.
+    /// The answer as the model gives it. One that breaks off after some sentences goes on from there.
     async fn answer(&self, words: &str, draft: &mut Draft, told: &Telling) -> Result<(), Break> {
-        match self.listen(words, draft, told).await {
-            Err(Break::Model(cause)) if !draft.sentences.is_empty() => {
-                let call_sid = &self.call.call_sid;
-                warn!(call.sid = call_sid, turn = self.turn, error = %cause, "An answer broke off and is asked for again");
-                self.listen(words, draft, told).await
-            }
-            other => other,
-        }
-    }
-
-    async fn listen(&self, words: &str, draft: &mut Draft, told: &Telling) -> Result<(), Break> {
         draft.repeatable = draft.sentences.len();
-        let before = draft.cost.clone();
-        let mut reply = self.service.speak(&draft.call, self.claim.id, words, &draft.sentences).await?;
+        let there = Begun { said: joined(&draft.sentences), cost: Cost::default() };
+        let mut reply = self.service.speak(&draft.call, self.claim.id, words, there).await?;
         let mut cut = Sentences::new(draft.call.person().language);
         let (mut begun, mut renewal) = (None, interval(RENEWAL));
         renewal.reset();
@@ -215,14 +197,19 @@ impl TurnWriter {
                 }
             }
             self.add(draft, complete, at_a_pace && end.is_none(), told).await?;
-            draft.cost = before.plus(reply.cost());
+            draft.cost.clone_from(reply.cost());
             match end {
                 None => {}
                 Some(Ok(after)) => {
                     draft.after = after;
                     return Ok(());
                 }
-                Some(Err(cause)) => return Err(Break::Model(cause)),
+                // What is left of a sentence was told to nobody.
+                Some(Err(cause)) => {
+                    reply.go_on_after(joined(&draft.sentences), cause).map_err(Break::Model)?;
+                    cut = Sentences::new(draft.call.person().language);
+                    draft.repeatable = draft.sentences.len();
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The call log: one row a CallSid, whatever order its webhooks come in.
 
 use super::news::{News, tell};
+use super::summaries::sum_up;
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 use crate::config::AccountSid;
@@ -156,6 +157,17 @@ macro_rules! record {
 const RECORD_SQLITE: &str = record!("jsonb_each($1)");
 const RECORD_POSTGRES: &str = record!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
 
+/// The summaries of calls that are over are due: `$1` is the same list of [`CallRow`].
+const SUM_UP_SQLITE: &str =
+    sum_up!("SELECT value ->> 'call_sid' FROM jsonb_each($1) WHERE value ->> 'ended_at' IS NOT NULL");
+/// Records a call that is over and makes its summary due.
+const END_POSTGRES: &str = concat!(
+    "WITH recorded AS (",
+    record!("json_array_elements(CAST($1 AS JSON)) AS rows (value)"),
+    ") ",
+    sum_up!("SELECT value ->> 'call_sid' FROM json_array_elements(CAST($1 AS JSON)) AS rows (value)")
+);
+
 /// How a call goes on.
 #[derive(Debug, Clone, FromRow)]
 pub struct CallState {
@@ -167,11 +179,11 @@ pub struct CallState {
 
 impl Db {
     /// Writes down what a webhook says of a call. `user_id` is the call's user when it is known; else the user is found by
-    /// the numbers, and stays open when neither is anybody's.
+    /// the numbers, and stays open when neither is anybody's. Whether a summary may be due because the call is over.
     ///
     /// # Errors
     /// When the database fails; [`DbError::NoParent`] when the user was deleted.
-    pub async fn record_call(&self, user_id: Option<i64>, event: CallEvent) -> Result<(), DbError> {
+    pub async fn record_call(&self, user_id: Option<i64>, event: CallEvent) -> Result<bool, DbError> {
         let rank = rank(&event.status);
         let is_over = event.is_over();
         let duration = event.duration_seconds.filter(|_| is_over);
@@ -194,11 +206,12 @@ impl Db {
             Self::Sqlite { writer, .. } => writer.gather_one("call", record_rows, row).await,
             Self::Postgres(_) => {
                 let rows = super::json_list(&[&row]);
-                let news = is_over.then(|| self.news(News::CallOver(row.call_sid.clone()))).flatten();
+                let text = if is_over { END_POSTGRES } else { RECORD_POSTGRES };
+                let news = is_over.then(|| self.news(News::HungUp(row.call_sid.clone()))).flatten();
                 unit!(self, [rows, news], |c| {
-                    sqlx::query(RECORD_POSTGRES).bind(&rows).execute(&mut *c).await?;
+                    let written = sqlx::query(text).bind(&rows).execute(&mut *c).await?.rows_affected();
                     tell!(c, news);
-                    Ok(())
+                    Ok(is_over && written > 0)
                 })
             }
         }
@@ -256,9 +269,14 @@ impl Db {
     }
 }
 
-fn record_rows<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c CallRow>) -> BoxFuture<'c, Result<Vec<()>, DbError>> {
+fn record_rows<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c CallRow>) -> BoxFuture<'c, Result<Vec<bool>, DbError>> {
     Box::pin(async move {
-        sqlx::query(RECORD_SQLITE).bind(super::json_list(&rows)).execute(c).await?;
-        Ok(vec![(); rows.len()])
+        let list = super::json_list(&rows);
+        sqlx::query(RECORD_SQLITE).bind(&list).execute(&mut *c).await?;
+        let mut is_due = false;
+        if rows.iter().any(|row| row.ended_at.is_some()) {
+            is_due = sqlx::query(SUM_UP_SQLITE).bind(&list).execute(c).await?.rows_affected() > 0;
+        }
+        Ok(vec![is_due; rows.len()])
     })
 }

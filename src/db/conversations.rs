@@ -19,7 +19,7 @@ pub struct Conversation {
     pub call_sid: Option<String>,
     /// The number of a spoken turn in its call.
     pub turn: Option<i64>,
-    /// What was said.
+    /// What was said; empty when we called and the assistant spoke first.
     pub input_text: String,
     /// What was answered; none while it is being written, or when the model failed.
     pub gpt_response: Option<String>,
@@ -63,8 +63,8 @@ pub struct Exchange {
     pub said_at: Micros,
     /// When it was answered, or when it began if it was not.
     pub last_at: Micros,
-    /// What the person said.
-    pub said: String,
+    /// What the person said: nothing when we called them, and none when they were written to.
+    pub said: Option<String>,
     /// What was answered.
     pub answer: Option<String>,
     /// What of the answer reached the person, when it was not all.
@@ -83,10 +83,10 @@ macro_rules! earlier {
              gpt_response AS answer, heard_text AS heard, late, id FROM conversation_logs \
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id <> ", $turn, " ORDER BY id DESC LIMIT 20) AS turns \
              UNION ALL \
-             SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, incoming_text AS said, \
-             CASE WHEN reply_status IN ('draft', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, NULL AS heard, FALSE AS late, id FROM sms_logs \
+             SELECT * FROM (SELECT created_at AS said_at, COALESCE(decided_at, created_at) AS last_at, NULLIF(incoming_text, '') AS said, \
+             CASE WHEN reply_status IN ('draft', 'discarded', 'failed', 'undelivered', 'canceled') THEN NULL ELSE reply_text END AS answer, NULL AS heard, FALSE AS late, id FROM sms_logs \
              WHERE user_id = ", $user, " AND peer = ", $peer, " AND id < ", $text, " \
-             AND (answered_with IS NULL OR answered_with <> ", $text, ") AND (reply_status IS NULL OR reply_status <> 'ignored') ORDER BY id DESC LIMIT 20) AS texts \
+             AND (answered_with IS NULL OR answered_with <> ", $text, ") AND (reply_status IS NULL OR reply_status NOT IN ('ignored', 'confirmed')) ORDER BY id DESC LIMIT 20) AS texts \
              ) AS thread ORDER BY said_at DESC, id DESC LIMIT 20"
         )
     };

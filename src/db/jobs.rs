@@ -166,13 +166,15 @@ impl Db {
             }
             if code == Some(OPTED_OUT) {
                 sqlx::query(
-                    "INSERT INTO opt_outs (peer_number, own_number, created_at) \
+                    "INSERT INTO opt_outs (peer_number, own_number, evidence, created_at) \
                      SELECT CASE direction WHEN 'outbound' THEN to_number ELSE from_number END, \
-                     CASE direction WHEN 'outbound' THEN COALESCE(messaging_service_sid, from_number) ELSE to_number END, $2 FROM sms_logs WHERE id = $1 \
+                     CASE direction WHEN 'outbound' THEN COALESCE(messaging_service_sid, from_number) ELSE to_number END, $3, $2 \
+                     FROM sms_logs WHERE id = $1 \
                      ON CONFLICT (peer_number, own_number) DO NOTHING",
                 )
                 .bind(job.subject_id)
                 .bind(now)
+                .bind(OPTED_OUT.to_string())
                 .execute(&mut *c)
                 .await?;
             }

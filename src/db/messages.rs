@@ -1,18 +1,20 @@
 //! Texts: what came in, what was decided, and how far the reply has got.
 
 use super::{Db, DbError, read, unit};
-use crate::clock::Micros;
+use crate::clock::{Micros, SECOND};
 use crate::config::AccountSid;
 use serde::Serialize;
 use sqlx::FromRow;
 
 /// Inserts a text that has no reply job; rows written.
 macro_rules! log_message {
-    ($c:ident, $new:ident, $status:expr, $reply:expr) => {
+    ($c:ident, $new:ident, $status:expr, $reply:expr, $reason:expr) => {
         sqlx::query(
             "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
-             incoming_text, media, reply_text, reply_status, input_tokens, output_tokens, created_at, account_sid) \
-             VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, $9, $10, 0, 0, $11, $12) ON CONFLICT (message_sid) DO NOTHING",
+             messaging_service_sid, profile_name, incoming_text, media, reply_text, reply_status, reason, input_tokens, \
+             output_tokens, created_at, account_sid) \
+             VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14, $15) \
+             ON CONFLICT (message_sid) DO NOTHING",
         )
         .bind($new.user_id)
         .bind(&$new.peer)
@@ -20,10 +22,13 @@ macro_rules! log_message {
         .bind($new.channel)
         .bind(&$new.from)
         .bind(&$new.to)
+        .bind(&$new.messaging_service_sid)
+        .bind(&$new.profile_name)
         .bind(&$new.text)
         .bind(&$new.media)
         .bind(&$reply)
         .bind($status)
+        .bind($reason)
         .bind($new.at)
         .bind($new.account_sid.map(|sid| sid.to_string()))
         .execute(&mut *$c)
@@ -31,24 +36,63 @@ macro_rules! log_message {
         .rows_affected()
     };
 }
+pub(super) use log_message;
 
 /// Where the reply to a text stands, as it is stored and shown. After a send by REST it takes Twilio's own words (`queued`,
 /// `sent`, `delivered`, `undelivered`, `failed` …).
 pub mod reply_status {
     /// Went out as `<Message>` in the answer to the webhook.
     pub const ANSWERED: &str = "answered";
+    /// A keyword that was answered with a fixed sentence; no model is told of it.
+    pub const CONFIRMED: &str = "confirmed";
     /// Written, to be sent through Twilio's REST API.
     pub const PENDING: &str = "pending";
     /// Handed to Twilio's REST API, whose answer is not in yet.
     pub const SENDING: &str = "sending";
     /// Written, for a person to look at; nothing was sent.
     pub const DRAFT: &str = "draft";
-    /// The text is not to be answered: a keyword, an inactive user, one who opted out, one of our own numbers.
+    /// A draft that a person did not want to be sent.
+    pub const DISCARDED: &str = "discarded";
+    /// The text is not to be answered, for one of the [`super::reason`]s.
     pub const IGNORED: &str = "ignored";
     /// Not sent, because its receiver told us to stop meanwhile.
     pub const CANCELED: &str = "canceled";
     /// Given up, or refused by Twilio.
     pub const FAILED: &str = "failed";
+}
+
+/// Why a text is not answered, as it is stored and shown.
+pub mod reason {
+    /// STOP, START or HELP.
+    pub const KEYWORD: &str = "keyword";
+    /// The sender opted out.
+    pub const OPTED_OUT: &str = "opted out";
+    /// It came from a number of ours.
+    pub const OWN_NUMBER: &str = "own number";
+    /// The user is inactive.
+    pub const INACTIVE: &str = "inactive user";
+    /// It came from a short code or a name, where nobody reads answers.
+    pub const NO_PERSON: &str = "sender is no person";
+    /// A machine wrote it in answer to another text.
+    pub const AUTO_REPLY: &str = "automatic reply";
+    /// A thumb up and the like.
+    pub const REACTION: &str = "reaction";
+    /// The peer got as many replies as `SMS_LOOP_LIMIT` allows.
+    pub const LOOP: &str = "too many replies";
+}
+
+/// The time in which a peer may get no more than `SMS_LOOP_LIMIT` replies.
+pub const LOOP_WINDOW: Micros = 600 * SECOND;
+
+/// What becomes of a text that no model is asked about.
+#[derive(Debug, Clone)]
+pub enum Unasked {
+    /// It is not answered, for one of the [`reason`]s.
+    Ignored(&'static str),
+    /// It is answered with this sentence.
+    Answered(String),
+    /// It is a keyword and answered with this sentence.
+    Confirmed(String),
 }
 
 /// One text with its decision and reply.
@@ -71,26 +115,40 @@ pub struct Message {
     /// The receiver's address.
     pub to_number: Option<String>,
     account_sid: Option<String>,
-    /// The Messaging Service that a text of ours goes through, or none.
+    /// The Messaging Service that it came through or, as a text that answers none, is sent through; or none.
     pub messaging_service_sid: Option<String>,
+    /// What the sender is called on WhatsApp or RCS.
+    pub profile_name: Option<String>,
     /// What was written.
     pub incoming_text: String,
     /// JSON list of `{url, content_type}`, with the `size` in bytes of those that were fetched.
     pub media: Option<String>,
     /// `yes`, `no` or `unsure`; none until it is decided.
     pub decision: Option<String>,
+    /// How sure the model is of it, from 0 to 1; none when it did not say.
+    pub confidence: Option<f64>,
     /// The reply.
     pub reply_text: Option<String>,
     /// See [`reply_status`].
     pub reply_status: Option<String>,
+    /// Why it is not answered; see [`reason`].
+    pub reason: Option<String>,
     /// Twilio's id of a reply sent by REST.
     pub reply_sid: Option<String>,
     /// Twilio's error code of a reply that failed.
     pub error_code: Option<i64>,
+    /// The segments the reply takes; none on channels that know no segments.
+    pub segments: Option<i64>,
+    /// `gsm7` or `ucs2`, with the segments.
+    pub encoding: Option<String>,
+    /// What they cost by `SMS_SEGMENT_PRICE`.
+    pub cost_estimate: Option<f64>,
     /// The job that answers it, once there is something to answer.
     pub job_id: Option<i64>,
     /// The later text whose reply answers this one too.
     pub answered_with: Option<i64>,
+    /// Whether it answers nothing and its receiver did not ask for it.
+    pub unsolicited: bool,
     /// When it came in.
     pub created_at: Micros,
     /// When sending by REST was first tried.
@@ -121,56 +179,67 @@ pub struct NewMessage {
     pub from: String,
     /// Our address, with its channel's prefix.
     pub to: String,
+    /// The Messaging Service it came through, or none.
+    pub messaging_service_sid: Option<String>,
+    /// What the sender is called on WhatsApp or RCS.
+    pub profile_name: Option<String>,
     /// What was written.
     pub text: String,
     /// JSON list of `{url, content_type}`.
     pub media: Option<String>,
     /// When it came in.
     pub at: Micros,
+    /// The most replies that its peer may get in ten minutes.
+    #[serde(skip)]
+    pub loop_limit: i64,
 }
 
 /// A decision on a text, and what it took.
 #[derive(Debug, Clone)]
 pub struct TextDecision {
-    /// `yes`, `no` or `unsure`.
+    /// `yes`, `no` or [`UNSURE`].
     pub decision: &'static str,
-    /// The reply.
-    pub reply_text: String,
+    /// How sure the model is of it, from 0 to 1; none when it did not say.
+    pub confidence: Option<f64>,
+    /// Why it was decided so, on one line; none when the model did not say.
+    pub reason: Option<String>,
+    /// The reply; none when the model gave nothing that may be sent.
+    pub reply_text: Option<String>,
+    /// The segments it takes; none on channels that know no segments.
+    pub segments: Option<i64>,
+    /// `gsm7` or `ucs2`, with the segments.
+    pub encoding: Option<&'static str>,
+    /// What they cost by `SMS_SEGMENT_PRICE`.
+    pub cost_estimate: Option<f64>,
     /// Tokens of the prompt.
     pub input_tokens: i64,
     /// Tokens of the answer.
     pub output_tokens: i64,
 }
 
-impl Db {
-    /// Writes a text that nobody is to answer, or that is answered with the fixed sentence `reply`. False when it was here
-    /// before.
-    ///
-    /// # Errors
-    /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn log_message(&self, new: NewMessage, reply: Option<String>) -> Result<bool, DbError> {
-        let status = if reply.is_some() { reply_status::ANSWERED } else { reply_status::IGNORED };
-        unit!(self, [new, reply], |c| { Ok(log_message!(c, new, status, reply) > 0) })
-    }
+/// The decision that leaves a text to a person.
+pub const UNSURE: &str = "unsure";
 
-    /// Writes a STOP or START with what it changes: whether the sender may be written to.
+impl TextDecision {
+    /// The reply, if it may go out without a person having looked at it.
+    pub fn sendable(&self) -> Option<&str> {
+        self.reply_text.as_deref().filter(|_| self.decision != UNSURE)
+    }
+}
+
+impl Db {
+    /// Writes a text that no model is asked about, unless it was here before.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn log_opt_out(&self, new: NewMessage, opted_out: bool) -> Result<(), DbError> {
-        unit!(self, [new], |c| {
-            if log_message!(c, new, reply_status::IGNORED, None::<String>) == 0 {
-                return Ok(());
-            }
-            let change = if opted_out {
-                let text = "INSERT INTO opt_outs (peer_number, own_number, message_sid, created_at) \
-                            VALUES ($1, $2, $3, $4) ON CONFLICT (peer_number, own_number) DO NOTHING";
-                sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.message_sid).bind(new.at)
-            } else {
-                let text = "DELETE FROM opt_outs WHERE peer_number = $1 AND own_number = $2";
-                sqlx::query(text).bind(&new.from).bind(&new.to)
-            };
-            change.execute(&mut *c).await?;
+    pub async fn log_message(&self, new: NewMessage, unasked: Unasked) -> Result<(), DbError> {
+        let (status, reply, reason) = match unasked {
+            Unasked::Ignored(reason) => (reply_status::IGNORED, None, Some(reason)),
+            Unasked::Answered(reply) => (reply_status::ANSWERED, Some(reply), None),
+            Unasked::Confirmed(reply) => (reply_status::CONFIRMED, Some(reply), Some(reason::KEYWORD)),
+        };
+        unit!(self, [new, reply], |c| {
+            log_message!(c, new, status, reply, reason);
             Ok(())
         })
     }
@@ -190,8 +259,8 @@ impl Db {
         unit!(self, [text, decision], |c| {
             Ok(sqlx::query_as(
                 "INSERT INTO sms_logs (user_id, peer, channel, direction, incoming_text, decision, reply_text, \
-                 input_tokens, output_tokens, created_at, decided_at) \
-                 VALUES ($1, '', 'api', 'inbound', $2, $3, $4, $5, $6, $7, $8) RETURNING *",
+                 input_tokens, output_tokens, created_at, decided_at, segments, encoding, cost_estimate, confidence, reason) \
+                 VALUES ($1, '', 'api', 'inbound', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING *",
             )
             .bind(user_id)
             .bind(&text)
@@ -201,9 +270,25 @@ impl Db {
             .bind(decision.output_tokens)
             .bind(asked_at)
             .bind(now)
+            .bind(decision.segments)
+            .bind(decision.encoding)
+            .bind(decision.cost_estimate)
+            .bind(decision.confidence)
+            .bind(&decision.reason)
             .fetch_one(&mut *c)
             .await?)
         })
+    }
+
+    /// How many texts from the address `peer` that are nobody's were answered since then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn refusals(&self, peer: &str, since: Micros) -> Result<i64, DbError> {
+        let text = "SELECT COUNT(*) FROM sms_logs WHERE user_id IS NULL AND peer = $1 AND reply_status = 'answered' \
+                    AND created_at > $2";
+        let (count,): (i64,) = read!(self, fetch_one, text, peer, since)?;
+        Ok(count)
     }
 
     /// The text with this row id.

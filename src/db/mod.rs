@@ -5,6 +5,8 @@
 
 pub mod calls;
 pub mod conversations;
+mod dialect;
+pub mod drafts;
 mod error;
 pub mod idempotency;
 pub mod job_list;
@@ -14,6 +16,7 @@ pub mod messages;
 pub mod news;
 pub mod opt_outs;
 pub mod outbound;
+pub mod placed_calls;
 pub mod preferences;
 pub mod quiet_window;
 mod reader;

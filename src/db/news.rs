@@ -1,4 +1,4 @@
-//! News between gateways that share a PostgreSQL server: that there is more of a turn, that a call is over. Sent with the
+//! News between gateways that share a PostgreSQL server: that there is more of a turn, that a caller hung up. Sent with the
 //! transaction that makes it true, heard over LISTEN. A SQLite file has one gateway, which needs to tell nobody.
 
 use super::{Db, DbError, unit};
@@ -17,9 +17,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub enum News {
     /// There is more of the turn with this row.
     Turn(i64),
-    /// This call is over.
-    CallOver(String),
-    /// Nobody waits for the answers of this call any more, though it goes on.
+    /// Nobody waits for the answers of this call any more, mostly because it is over.
     HungUp(String),
 }
 
@@ -27,7 +25,6 @@ impl News {
     fn write(&self) -> String {
         match self {
             Self::Turn(id) => format!("turn {id}"),
-            Self::CallOver(call_sid) => format!("over {call_sid}"),
             Self::HungUp(call_sid) => format!("hung-up {call_sid}"),
         }
     }
@@ -35,7 +32,6 @@ impl News {
     fn read(text: &str) -> Option<Self> {
         match text.split_once(' ')? {
             ("turn", id) => id.parse().ok().map(Self::Turn),
-            ("over", call_sid) => Some(Self::CallOver(call_sid.to_owned())),
             ("hung-up", call_sid) => Some(Self::HungUp(call_sid.to_owned())),
             _ => None,
         }
@@ -111,7 +107,7 @@ mod tests {
 
     #[test]
     fn news_are_read_as_they_were_written() {
-        for news in [News::Turn(42), News::CallOver("CA1".to_owned()), News::HungUp("CA1".to_owned())] {
+        for news in [News::Turn(42), News::HungUp("CA1".to_owned())] {
             assert_eq!(News::read(&news.write()), Some(news));
         }
         assert_eq!(News::read("something new"), None);

@@ -1,6 +1,8 @@
-//! Texts that answer none: what the assistant sends a caller, and notices to users. They are rows of the log of texts like
-//! replies, and go out the same way.
+//! Texts that answer none: what the assistant sends a caller, notices to users, and what an administrator sends them. They are
+//! rows of the log of texts like replies, and go out the same way.
 
+use super::jobs::lane;
+use super::messages::Message;
 use super::{Db, DbError, unit};
 use crate::clock::Micros;
 use crate::config::AccountSid;
@@ -30,9 +32,14 @@ pub struct OutboundText {
     pub occasion: String,
     /// When it was written.
     pub at: Micros,
+    /// Whether its receiver did not ask for it, so that it waits for the end of the quiet hours.
+    pub is_unsolicited: bool,
+    /// When it may go out.
+    pub due_at: Micros,
 }
 
-/// Queues the text `$new` within the transaction `$c`; whether it is new.
+/// Queues the text `$new` within the transaction `$c`; its row's id if it is new. A text that nobody asked for has a lane of its
+/// own, in which it may wait without holding up an answer.
 macro_rules! queue_text {
     ($c:ident, $new:ident) => {{
         let is_new = sqlx::query(
@@ -45,11 +52,13 @@ macro_rules! queue_text {
         .await?
         .rows_affected()
             > 0;
+        let mut queued = None;
         if is_new {
             let (id,): (i64,) = sqlx::query_as(
                 "INSERT INTO sms_logs (user_id, peer, channel, direction, from_number, to_number, incoming_text, reply_text, \
-                 reply_status, input_tokens, output_tokens, created_at, decided_at, account_sid, messaging_service_sid) \
-                 VALUES ($1, $2, 'sms', 'outbound', $3, $4, '', $5, 'pending', 0, 0, $6, $6, $7, $8) RETURNING id",
+                 reply_status, input_tokens, output_tokens, created_at, decided_at, unsolicited, account_sid, \
+                 messaging_service_sid) \
+                 VALUES ($1, $2, 'sms', 'outbound', $3, $4, '', $5, 'pending', 0, 0, $6, $6, $7, $8, $9) RETURNING id",
             )
             .bind($new.user_id)
             .bind(&$new.peer)
@@ -57,24 +66,35 @@ macro_rules! queue_text {
             .bind(&$new.to)
             .bind(&$new.text)
             .bind($new.at)
+            .bind($new.is_unsolicited)
             .bind($new.account_sid.map(|sid| sid.to_string()))
             .bind($new.messaging_service_sid.as_deref())
             .fetch_one(&mut *$c)
             .await?;
             sqlx::query(
-                "INSERT INTO jobs (kind, subject_id, run_at, attempts, lane, created_at) VALUES ($1, $2, $3, 0, $4, $3)",
+                "INSERT INTO jobs (kind, subject_id, run_at, tried_since, attempts, lane, created_at) \
+                 VALUES ($1, $2, $3, $3, 0, $4, $5)",
             )
             .bind($crate::db::outbound::SEND)
             .bind(id)
+            .bind($new.due_at)
+            .bind($new.lane())
             .bind($new.at)
-            .bind($crate::db::jobs::lane(&$new.from, &$new.to))
             .execute(&mut *$c)
             .await?;
+            queued = Some(id);
         }
-        is_new
+        queued
     }};
 }
 pub(super) use queue_text;
+
+impl OutboundText {
+    pub(super) fn lane(&self) -> String {
+        let lane = lane(&self.from, &self.to);
+        if self.is_unsolicited { format!("{lane} unsolicited") } else { lane }
+    }
+}
 
 impl Db {
     /// Writes a text and the job that sends it. False when there was one on the same occasion before.
@@ -82,6 +102,24 @@ impl Db {
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
     pub async fn queue_text(&self, new: OutboundText) -> Result<bool, DbError> {
-        unit!(self, [new], |c| { Ok(queue_text!(c, new)) })
+        unit!(self, [new], |c| { Ok(queue_text!(c, new).is_some()) })
+    }
+
+    /// Writes a text and the job that sends it; `None` when its receiver does not want to be written to.
+    ///
+    /// # Errors
+    /// [`DbError::NoParent`] when the user was deleted.
+    pub async fn queue_unless_opted_out(&self, new: OutboundText) -> Result<Option<Message>, DbError> {
+        unit!(self, [new], |c| {
+            let text = "SELECT 1 FROM opt_outs WHERE peer_number = $1 AND own_number IN ($2, $3) LIMIT 1";
+            let query = sqlx::query_as(text).bind(&new.to).bind(&new.from).bind(new.messaging_service_sid.as_deref());
+            let found: Option<(i32,)> = query.fetch_optional(&mut *c).await?;
+            if found.is_some() {
+                return Ok(None);
+            }
+            let Some(id) = queue_text!(c, new) else { return Ok(None) };
+            let text = "SELECT * FROM sms_logs WHERE id = $1";
+            Ok(sqlx::query_as(text).bind(id).fetch_optional(&mut *c).await?)
+        })
     }
 }

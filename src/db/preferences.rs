@@ -25,6 +25,8 @@ pub struct Preferences {
     pub forward_number: Option<String>,
     /// How calls are carried, a [`crate::config::Transport`]'s name; without one the setting counts.
     pub voice_transport: Option<String>,
+    /// An IANA name; without one the setting counts.
+    pub time_zone: Option<String>,
     /// When they were made.
     pub created_at: Micros,
     /// When they were last changed.
@@ -48,6 +50,8 @@ pub struct PreferencesChange {
     pub forward_number: Option<Option<String>>,
     /// `Some(None)` empties it.
     pub voice_transport: Option<Option<String>>,
+    /// `Some(None)` empties it.
+    pub time_zone: Option<Option<String>>,
 }
 
 impl Db {
@@ -65,8 +69,8 @@ impl Db {
         unit!(self, [given, default], |c| {
             Ok(sqlx::query_as(
                 "INSERT INTO user_preferences (user_id, language, tts_voice, auto_reply_enabled, conversation_timeout, \
-                 notifications_enabled, forward_number, voice_transport, created_at, updated_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) RETURNING *",
+                 notifications_enabled, forward_number, voice_transport, time_zone, created_at, updated_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) RETURNING *",
             )
             .bind(user_id)
             .bind(given.language.or(default.language))
@@ -76,6 +80,7 @@ impl Db {
             .bind(given.notifications_enabled.or(default.notifications_enabled))
             .bind(given.forward_number.or(default.forward_number).flatten())
             .bind(given.voice_transport.or(default.voice_transport).flatten())
+            .bind(given.time_zone.or(default.time_zone).flatten())
             .bind(now)
             .fetch_one(&mut *c)
             .await?)
@@ -117,8 +122,9 @@ impl Db {
                  conversation_timeout = COALESCE($5, conversation_timeout), \
                  notifications_enabled = COALESCE($6, notifications_enabled), \
                  forward_number = CASE WHEN $7 THEN $8 ELSE forward_number END, \
-                 voice_transport = CASE WHEN $9 THEN $10 ELSE voice_transport END, updated_at = $11 \
-                 WHERE id = $1 AND language = $12 AND tts_voice = $13 RETURNING *",
+                 voice_transport = CASE WHEN $9 THEN $10 ELSE voice_transport END, \
+                 time_zone = CASE WHEN $11 THEN $12 ELSE time_zone END, updated_at = $13 \
+                 WHERE id = $1 AND language = $14 AND tts_voice = $15 RETURNING *",
             )
             .bind(id)
             .bind(&change.language)
@@ -130,6 +136,8 @@ impl Db {
             .bind(change.forward_number.flatten())
             .bind(change.voice_transport.is_some())
             .bind(change.voice_transport.flatten())
+            .bind(change.time_zone.is_some())
+            .bind(change.time_zone.flatten())
             .bind(now)
             .bind(&checked.0)
             .bind(&checked.1)

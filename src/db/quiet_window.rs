@@ -2,7 +2,7 @@
 
 use super::jobs::lane;
 use super::messages::{Message, NewMessage};
-use super::replies::{LOCK_LANE, opted_out};
+use super::replies::{LOCK_LANE, unanswerable};
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 
@@ -27,11 +27,12 @@ impl Db {
         unit!(self, [new, lane], |c| {
             sqlx::query(lock).bind(&lane).execute(&mut *c).await?;
             let written: Option<(i64, Option<String>)> = sqlx::query_as(concat!(
-                "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, \
-                 media, reply_status, input_tokens, output_tokens, created_at, account_sid) \
-                 VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, CASE WHEN ",
-                opted_out!("$5", "$6"),
-                " THEN 'ignored' END, 0, 0, $9, $10) ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status"
+                "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
+                 messaging_service_sid, profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, \
+                 created_at, account_sid) SELECT $1, $2, $3, $4, 'inbound', $5, $6, $10, $11, $7, $8, \
+                 CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, 0, 0, $9, $13 FROM (SELECT ",
+                unanswerable!("$1", "$2", "$5", "$6", "$10", "$9", "$12"),
+                ") AS why WHERE TRUE ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status"
             ))
             .bind(new.user_id)
             .bind(&new.peer)
@@ -42,6 +43,9 @@ impl Db {
             .bind(&new.text)
             .bind(&new.media)
             .bind(new.at)
+            .bind(&new.messaging_service_sid)
+            .bind(&new.profile_name)
+            .bind(new.loop_limit)
             .bind(new.account_sid.map(|sid| sid.to_string()))
             .fetch_optional(&mut *c)
             .await?;

@@ -26,6 +26,9 @@ pub struct RelayCall {
 /// it up.
 pub const BROKEN_OFF: &str = "broken_off";
 
+/// The action of a turn whose answer ended where the caller broke in.
+pub const BROKEN_INTO: &str = "broken_into";
+
 /// A question without a whole answer, which a lost session left.
 #[derive(Debug, Clone, FromRow)]
 pub struct LeftTurn {

@@ -40,14 +40,6 @@ impl Ended {
     }
 }
 
-/// Whether the sender of a text with these addresses told us to stop.
-macro_rules! opted_out {
-    ($from:literal, $to:literal) => {
-        concat!("EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = ", $from, " AND own_number = ", $to, ")")
-    };
-}
-pub(super) use opted_out;
-
 /// Whether no job of a lane is unfinished.
 macro_rules! lane_is_free {
     ($lane:literal) => {
@@ -55,15 +47,51 @@ macro_rules! lane_is_free {
     };
 }
 
-/// The texts that are new, of a JSON list of [`AcceptRow`]; those of senders who opted out are settled with it.
+/// Why a new text is not to be answered, if there is a reason: its sender told us to stop, or its peer got as many replies
+/// as it may in ten minutes, which only machines that answer each other do.
+macro_rules! unanswerable {
+    ($user:literal, $peer:literal, $from:literal, $to:literal, $service:literal, $at:literal, $limit:literal) => {
+        concat!(
+            "CASE WHEN EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = ",
+            $from,
+            " AND own_number IN (",
+            $to,
+            ", ",
+            $service,
+            ")) THEN 'opted out' WHEN (SELECT created_at FROM sms_logs WHERE user_id = ",
+            $user,
+            " AND peer = ",
+            $peer,
+            " AND message_sid IS NOT NULL AND answered_with IS NULL AND (reply_status IS NULL OR reply_status <> 'ignored') \
+             ORDER BY id DESC LIMIT 1 OFFSET ",
+            $limit,
+            " - 1) > ",
+            $at,
+            " - 600000000 THEN 'too many replies' END AS reason"
+        )
+    };
+}
+pub(super) use unanswerable;
+
+/// The texts that are new, of a JSON list of [`AcceptRow`], with the loop limit, which is the same for all; those that are
+/// not to be answered are settled with it.
 const ACCEPT_TEXTS: &str = concat!(
-    "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, media, \
-     reply_status, input_tokens, output_tokens, created_at, account_sid) \
+    "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
+     profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at, account_sid) \
      SELECT value ->> 'user_id', value ->> 'peer', value ->> 'message_sid', value ->> 'channel', 'inbound', \
-     value ->> 'from', value ->> 'to', value ->> 'text', value ->> 'media', CASE WHEN ",
-    opted_out!("value ->> 'from'", "value ->> 'to'"),
-    " THEN 'ignored' END, 0, 0, value ->> 'at', value ->> 'account_sid' FROM jsonb_each($1) WHERE TRUE \
-     ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
+     value ->> 'from', value ->> 'to', value ->> 'messaging_service_sid', value ->> 'profile_name', value ->> 'text', \
+     value ->> 'media', CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, 0, 0, value ->> 'at', \
+     value ->> 'account_sid' FROM (SELECT value, ",
+    unanswerable!(
+        "value ->> 'user_id'",
+        "value ->> 'peer'",
+        "value ->> 'from'",
+        "value ->> 'to'",
+        "value ->> 'messaging_service_sid'",
+        "value ->> 'at'",
+        "$2"
+    ),
+    " FROM jsonb_each($1)) WHERE TRUE ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
 );
 /// The reply jobs of new texts, of a JSON list of [`JobRow`]. A job whose lane is free is claimed if its webhook wants it.
 const ACCEPT_JOBS: &str = concat!(
@@ -78,13 +106,13 @@ const ACCEPT_JOBS: &str = concat!(
 );
 /// Both for one text.
 const ACCEPT_POSTGRES: &str = concat!(
-    "WITH text AS ( \
-     INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, incoming_text, media, \
-     reply_status, input_tokens, output_tokens, created_at, account_sid) \
-     VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, CASE WHEN ",
-    opted_out!("$5", "$6"),
-    " THEN 'ignored' END, 0, 0, $9, $13) \
-     ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status), \
+    "WITH why AS (SELECT ",
+    unanswerable!("$1", "$2", "$5", "$6", "$13", "$9", "$15"),
+    "), text AS ( \
+     INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
+     profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at, account_sid) \
+     SELECT $1, $2, $3, $4, 'inbound', $5, $6, $13, $14, $7, $8, CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, \
+     0, 0, $9, $16 FROM why ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status), \
      job AS (SELECT $11::bigint IS NOT NULL AND ",
     lane_is_free!("$12::text"),
     " AS is_free) \
@@ -143,7 +171,22 @@ macro_rules! settled {
             ".error_code, sms_logs.error_code), \
              job_id = ",
             $row,
-            ".job_id"
+            ".job_id, \
+             segments = COALESCE(",
+            $row,
+            ".segments, sms_logs.segments), \
+             encoding = COALESCE(",
+            $row,
+            ".encoding, sms_logs.encoding), \
+             cost_estimate = COALESCE(",
+            $row,
+            ".cost_estimate, sms_logs.cost_estimate), \
+             confidence = COALESCE(",
+            $row,
+            ".confidence, sms_logs.confidence), \
+             reason = COALESCE(",
+            $row,
+            ".reason, sms_logs.reason)"
         )
     };
 }
@@ -155,7 +198,9 @@ const SETTLE_TEXTS: &str = concat!(
     " FROM (SELECT value ->> 'text_id' AS text_id, value ->> 'job_id' AS job_id, value ->> 'attempts' AS attempts, \
      value ->> 'decision' AS decision, value ->> 'reply_text' AS reply_text, value ->> 'status' AS status, \
      value ->> 'input_tokens' AS input_tokens, value ->> 'output_tokens' AS output_tokens, \
-     value ->> 'decided_at' AS decided_at, value ->> 'reply_sid' AS reply_sid, value ->> 'error_code' AS error_code \
+     value ->> 'decided_at' AS decided_at, value ->> 'reply_sid' AS reply_sid, value ->> 'error_code' AS error_code, \
+     value ->> 'segments' AS segments, value ->> 'encoding' AS encoding, value ->> 'cost_estimate' AS cost_estimate, \
+     value ->> 'confidence' AS confidence, value ->> 'reason' AS reason \
      FROM jsonb_each($1)) AS new \
      WHERE sms_logs.id = new.text_id \
      AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = new.job_id AND jobs.attempts = new.attempts) RETURNING sms_logs.id"
@@ -165,7 +210,8 @@ const SETTLE_JOBS: &str =
 /// The same for one text; the job goes first, so that of two who settle at once only one does.
 const SETTLE_POSTGRES: &str = concat!(
     "WITH new AS (SELECT $4::text AS decision, $5::text AS reply_text, $6::text AS status, $7::bigint AS input_tokens, \
-     $8::bigint AS output_tokens, $9::bigint AS decided_at, $10::text AS reply_sid, $11::bigint AS error_code, $1::bigint AS job_id), \
+     $8::bigint AS output_tokens, $9::bigint AS decided_at, $10::text AS reply_sid, $11::bigint AS error_code, \
+     $12::bigint AS segments, $13::text AS encoding, $14::double precision AS cost_estimate, $15::double precision AS confidence, $16::text AS reason, $1::bigint AS job_id), \
      gone AS (DELETE FROM jobs WHERE id = $1 AND attempts = $2 RETURNING id, lane) \
      UPDATE sms_logs SET ",
     settled!("new"),
@@ -206,12 +252,17 @@ struct SettleRow {
     decided_at: Option<Micros>,
     reply_sid: Option<String>,
     error_code: Option<i64>,
+    segments: Option<i64>,
+    encoding: Option<&'static str>,
+    cost_estimate: Option<f64>,
+    confidence: Option<f64>,
+    reason: Option<String>,
 }
 
 impl Db {
     /// Writes a text and its job of this `kind` in one transaction. With `lease_until` the job is claimed by the caller until
     /// then, unless an earlier one of its lane is unfinished; without, or if so, it waits for the outbox (attempts 0). `None`
-    /// when the text was here before, or when its sender opted out: [`Db::message_by_sid`] then tells its answer.
+    /// when the text was here before, or is not to be answered: [`Db::message_by_sid`] then tells what became of it.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
@@ -243,6 +294,9 @@ impl Db {
                 .bind(kind)
                 .bind(lease_until)
                 .bind(&lane)
+                .bind(&new.messaging_service_sid)
+                .bind(&new.profile_name)
+                .bind(new.loop_limit)
                 .bind(new.account_sid.map(|sid| sid.to_string()))
                 .fetch_optional(&mut *c)
                 .await?)
@@ -269,7 +323,12 @@ impl Db {
             text_id: job.subject_id,
             decided_at: decision.as_ref().map(|_| now),
             decision: decision.as_ref().map(|d| d.decision),
-            reply_text: decision.map(|d| d.reply_text),
+            segments: decision.as_ref().and_then(|d| d.segments),
+            encoding: decision.as_ref().and_then(|d| d.encoding),
+            cost_estimate: decision.as_ref().and_then(|d| d.cost_estimate),
+            confidence: decision.as_ref().and_then(|d| d.confidence),
+            reason: decision.as_ref().and_then(|d| d.reason.clone()),
+            reply_text: decision.and_then(|d| d.reply_text),
             status: status.to_owned(),
             input_tokens: tokens_in,
             output_tokens: tokens_out,
@@ -293,6 +352,11 @@ impl Db {
                 .bind(row.decided_at)
                 .bind(&row.reply_sid)
                 .bind(row.error_code)
+                .bind(row.segments)
+                .bind(row.encoding)
+                .bind(row.cost_estimate)
+                .bind(row.confidence)
+                .bind(&row.reason)
                 .fetch_optional(&mut *c)
                 .await?;
             Ok(Ended::of(settled.map(|(next_waits,)| next_waits)))
@@ -315,21 +379,28 @@ impl Db {
         unit!(self, [job, decision], |c| {
             let query = sqlx::query(
                 "UPDATE sms_logs SET decision = COALESCE($2, decision), reply_text = COALESCE($3, reply_text), \
-                 job_id = $9, input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
+                 job_id = $9, segments = COALESCE($11, segments), encoding = COALESCE($12, encoding), \
+                 cost_estimate = COALESCE($13, cost_estimate), confidence = COALESCE($14, confidence), \
+                 reason = COALESCE($15, reason), input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
                  decided_at = CASE WHEN $7 THEN $8 ELSE decided_at END, \
                  send_started_at = CASE WHEN $7 THEN send_started_at ELSE COALESCE(send_started_at, $8) END \
                  WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $9 AND attempts = $10)",
             )
             .bind(job.subject_id)
             .bind(decision.as_ref().map(|d| d.decision))
-            .bind(decision.as_ref().map(|d| d.reply_text.as_str()))
+            .bind(decision.as_ref().and_then(|d| d.reply_text.as_deref()))
             .bind(decision.as_ref().map_or(0, |d| d.input_tokens))
             .bind(decision.as_ref().map_or(0, |d| d.output_tokens))
             .bind(status)
             .bind(decision.is_some())
             .bind(now)
             .bind(job.id)
-            .bind(job.attempts);
+            .bind(job.attempts)
+            .bind(decision.as_ref().and_then(|d| d.segments))
+            .bind(decision.as_ref().and_then(|d| d.encoding))
+            .bind(decision.as_ref().and_then(|d| d.cost_estimate))
+            .bind(decision.as_ref().and_then(|d| d.confidence))
+            .bind(decision.as_ref().and_then(|d| d.reason.as_deref()));
             Ok(query.execute(&mut *c).await?.rows_affected() > 0)
         })
     }
@@ -340,8 +411,9 @@ fn accept_rows<'c>(
     rows: Vec<&'c AcceptRow>,
 ) -> BoxFuture<'c, Result<Vec<Option<Job>>, DbError>> {
     Box::pin(async move {
+        let loop_limit = rows.first().map(|row| row.new.loop_limit);
         let new: Vec<(i64, String, Option<String>)> =
-            sqlx::query_as(ACCEPT_TEXTS).bind(super::json_list(&rows)).fetch_all(&mut *c).await?;
+            sqlx::query_as(ACCEPT_TEXTS).bind(super::json_list(&rows)).bind(loop_limit).fetch_all(&mut *c).await?;
         // Of two deliveries in one batch the first one gets the job.
         let mut new: HashMap<String, i64> =
             new.into_iter().filter(|(_, _, status)| status.is_none()).map(|(id, sid, _)| (sid, id)).collect();

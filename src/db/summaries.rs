@@ -1,9 +1,8 @@
 //! Summaries of calls: their jobs, and what they are made of. A call's job is written with its first turn, so that none is
-//! forgotten, and brought forward when the call's end is reported.
+//! forgotten, and brought forward by the statement that writes down the call's end.
 
 use super::jobs::Job;
 use super::{Db, DbError, read, unit};
-use crate::clock::Micros;
 use sqlx::FromRow;
 
 /// Writes the summary's job of the call `$call_sid` within the transaction `$c`, if `$turn_id` is its first turn.
@@ -24,6 +23,20 @@ macro_rules! queue_summary {
 }
 pub(super) use queue_summary;
 
+/// Makes the summaries due of the calls in a list. One that was claimed holds a lease, or has its time of the next try. The kind is
+/// spelt out for its index.
+macro_rules! sum_up {
+    ($call_sids:literal) => {
+        concat!(
+            "UPDATE jobs SET run_at = created_at WHERE kind = 'summary' AND attempts = 0 \
+             AND subject_id IN (SELECT id FROM conversation_logs WHERE call_sid IN (",
+            $call_sids,
+            "))"
+        )
+    };
+}
+pub(super) use sum_up;
+
 /// A call that may have to be summed up.
 #[derive(Debug, Clone, FromRow)]
 pub struct CallToSumUp {
@@ -40,27 +53,13 @@ pub struct CallToSumUp {
 /// One turn of a call.
 #[derive(Debug, Clone, FromRow)]
 pub struct Spoken {
-    /// What was said.
+    /// What was said; empty when we called and the assistant spoke first.
     pub said: String,
     /// What of the answer was heard, if there was any.
     pub heard: Option<String>,
 }
 
 impl Db {
-    /// Makes the summary of a call due now that is over. False when none waits.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn bring_summary_forward(&self, now: Micros, call_sid: &str) -> Result<bool, DbError> {
-        let call_sid = call_sid.to_owned();
-        unit!(self, [call_sid], |c| {
-            // One that was claimed holds a lease, or has its time of the next try. The kind is spelt out for its index.
-            let text = "UPDATE jobs SET run_at = $1 WHERE kind = 'summary' AND attempts = 0 AND run_at > $1 \
-                        AND subject_id IN (SELECT id FROM conversation_logs WHERE call_sid = $2)";
-            Ok(sqlx::query(text).bind(now).bind(&call_sid).execute(&mut *c).await?.rows_affected() > 0)
-        })
-    }
-
     /// The call of this turn, by the turn's row; `None` when either is gone.
     ///
     /// # Errors

@@ -2,11 +2,15 @@
 //! caller meet: its sentences are there as they are completed, and its lease shows that somebody is writing. Whoever finds
 //! the lease over takes the turn over under a higher attempt number; writes of an older attempt match no row.
 
+mod reading;
+
 use super::conversations::Answer;
+use super::dialect::{postgres_now, sqlite_now};
 use super::news::{News, tell};
 use super::summaries::queue_summary;
-use super::{Db, DbError, read, unit};
+use super::{Db, DbError, unit};
 use crate::clock::{Micros, SECOND};
+pub use reading::Turn;
 use sqlx::FromRow;
 use std::time::Duration;
 
@@ -27,7 +31,7 @@ pub struct NewTurn {
     pub user_id: i64,
     /// The other side; see [`crate::conversation::party::Party::peer`].
     pub peer: String,
-    /// What was said.
+    /// What was said; empty when we called and the assistant speaks first.
     pub input_text: String,
     /// When.
     pub at: Micros,
@@ -58,31 +62,6 @@ pub struct NewClaim {
     pub call_is_over: bool,
 }
 
-/// Where a turn is.
-#[derive(Debug, Clone)]
-pub struct Turn {
-    /// The row.
-    pub id: i64,
-    /// What was said.
-    pub input_text: String,
-    /// The sentences of the answer that are complete.
-    pub sentences: Vec<String>,
-    /// Whether no more will come: the answer is complete, or failed.
-    pub ended: bool,
-    /// Whether the model failed; some sentences may be there all the same.
-    pub failed: bool,
-    /// What follows the answer: `end_call`, `transfer`, or the conversation goes on.
-    pub action: Option<String>,
-    /// Whether a process is answering it.
-    pub leased: bool,
-    /// See [`NewClaim::language`].
-    pub language: Option<String>,
-    /// See [`NewClaim::purpose`].
-    pub purpose: Option<String>,
-    /// When it was said.
-    pub created_at: Micros,
-}
-
 /// How a turn ended.
 #[derive(Debug, Clone)]
 pub struct TurnEnd {
@@ -111,16 +90,6 @@ pub enum Heard {
     TooLate(String),
 }
 
-macro_rules! sqlite_now {
-    () => {
-        "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
-    };
-}
-macro_rules! postgres_now {
-    () => {
-        "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-    };
-}
 macro_rules! claim {
     ($now:ident) => {
         concat!(
@@ -159,34 +128,6 @@ macro_rules! take_over {
         )
     };
 }
-macro_rules! turn {
-    ($now:ident) => {
-        concat!(
-            "SELECT turn.id, input_text, sentences, answered_at IS NOT NULL AS answered, failed, action, \
-             COALESCE(lease_until, 0) >= ",
-            $now!(),
-            " AS leased, language, purpose, turn.created_at \
-             FROM conversation_logs AS turn LEFT JOIN call_logs ON call_logs.call_sid = turn.call_sid \
-             WHERE turn.call_sid = $1 AND turn.turn = $2"
-        )
-    };
-}
-
-/// A turn as its row holds it.
-#[derive(FromRow)]
-struct TurnRow {
-    id: i64,
-    input_text: String,
-    sentences: String,
-    answered: bool,
-    failed: bool,
-    action: Option<String>,
-    leased: bool,
-    language: Option<String>,
-    purpose: Option<String>,
-    created_at: Micros,
-}
-
 impl Db {
     /// Claims `(CallSid, turn)` for this process; `None` when the turn was claimed before. If it is the call's first turn, the
     /// call will be summed up at `sum_up_at`.
@@ -282,50 +223,6 @@ impl Db {
     pub async fn take_turn_over(&self, id: i64) -> Result<Option<TurnClaim>, DbError> {
         let text = self.text(take_over!(sqlite_now), take_over!(postgres_now));
         unit!(self, [], |c| { Ok(sqlx::query_as(text).bind(id).bind(LEASE).fetch_optional(&mut *c).await?) })
-    }
-
-    /// Where a turn of a call is.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn turn(&self, call_sid: &str, turn: i64) -> Result<Option<Turn>, DbError> {
-        let text = self.text(turn!(sqlite_now), turn!(postgres_now));
-        let row: Option<TurnRow> = read!(self, fetch_optional, text, call_sid, turn)?;
-        Ok(row.map(|row| Turn {
-            id: row.id,
-            input_text: row.input_text,
-            // Only `progress_turn` writes the column.
-            sentences: serde_json::from_str(&row.sentences).unwrap_or_default(),
-            ended: row.answered || row.failed,
-            failed: row.failed,
-            action: row.action,
-            leased: row.leased,
-            language: row.language,
-            purpose: row.purpose,
-            created_at: row.created_at,
-        }))
-    }
-
-    /// What was answered last in a call before a turn, and reached the caller.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn last_answer(&self, call_sid: &str, before: i64) -> Result<Option<String>, DbError> {
-        let text = "SELECT COALESCE(heard_text, gpt_response) FROM conversation_logs \
-                    WHERE call_sid = $1 AND turn < $2 AND gpt_response IS NOT NULL AND COALESCE(heard_text, ' ') <> '' \
-                    ORDER BY turn DESC LIMIT 1";
-        let last: Option<(String,)> = read!(self, fetch_optional, text, call_sid, before)?;
-        Ok(last.map(|(answer,)| answer))
-    }
-
-    /// Whether the caller had an apology in place of this turn's answer.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn is_turn_late(&self, id: i64) -> Result<bool, DbError> {
-        let late: Option<(bool,)> =
-            read!(self, fetch_optional, "SELECT late FROM conversation_logs WHERE id = $1", id)?;
-        Ok(late.is_some_and(|(late,)| late))
     }
 
     /// Ends all leases: the database is this process's alone, so whoever held them is gone. A webhook that asks for one of

@@ -61,13 +61,16 @@ pub struct Profile {
     pub forward_number: Option<String>,
     /// How calls are carried, a [`crate::config::Transport`]'s name.
     pub voice_transport: Option<String>,
+    /// An IANA name.
+    pub time_zone: Option<String>,
 }
 
 macro_rules! profile {
     ($where:literal) => {
         concat!(
             "SELECT u.id AS user_id, u.phone_number, u.is_active, p.language, p.tts_voice, p.auto_reply_enabled, \
-             p.conversation_timeout, p.notifications_enabled, p.forward_number, p.voice_transport FROM users u LEFT JOIN user_preferences p ON p.user_id = u.id WHERE ",
+             p.conversation_timeout, p.notifications_enabled, p.forward_number, p.voice_transport, \
+             p.time_zone FROM users u LEFT JOIN user_preferences p ON p.user_id = u.id WHERE ",
             $where
         )
     };

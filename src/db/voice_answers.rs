@@ -1,9 +1,11 @@
 //! What Twilio was answered for each part of each turn, byte for byte: a redelivered webhook hears the same. And with it how
 //! far the answer was told, so that the next part goes on there.
 
+use super::dialect::{postgres_now, sqlite_now};
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
 use sqlx::FromRow;
+use std::time::Duration;
 
 /// Which webhook was answered.
 #[derive(Debug, Clone)]
@@ -12,12 +14,42 @@ pub struct VoiceStep {
     pub call_sid: String,
     /// The turn in the call.
     pub turn: i64,
-    /// 0 for the turn itself, then its parts.
+    /// 0 for the turn itself, then its parts; see [`LONGEST_ANSWER`].
     pub part: i64,
 }
 
+/// The parts of an answer; nobody speaks that long. Documents that are no part of it are steps beyond.
+pub const LONGEST_ANSWER: i64 = 10_000;
+
+impl VoiceStep {
+    /// The greeting of a call.
+    pub fn greeting(call_sid: &str) -> Self {
+        Self { call_sid: call_sid.to_owned(), turn: 0, part: 0 }
+    }
+
+    /// The message that an answering machine is left.
+    pub fn message(call_sid: &str) -> Self {
+        Self { call_sid: call_sid.to_owned(), turn: 1, part: LONGEST_ANSWER + 1 }
+    }
+
+    /// What follows a call to a person.
+    pub fn transferred(&self) -> Self {
+        Self { part: LONGEST_ANSWER + 2, ..self.clone() }
+    }
+
+    /// What follows the offer to leave a message.
+    pub fn offered(&self) -> Self {
+        Self { part: LONGEST_ANSWER + 3, ..self.clone() }
+    }
+
+    /// What follows a message that the caller left, or did not leave.
+    pub fn recorded(&self) -> Self {
+        Self { part: LONGEST_ANSWER + 4, ..self.clone() }
+    }
+}
+
 /// One answer to a voice webhook.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone, Default, FromRow)]
 pub struct VoiceAnswer {
     /// The part of the turn.
     pub part: i64,
@@ -27,6 +59,8 @@ pub struct VoiceAnswer {
     pub told: i64,
     /// Which filler was said, if one was.
     pub filler: Option<i64>,
+    /// How long the caller has heard no new words of the turn by now, in microseconds; see [`VoiceAnswer::waited`].
+    pub waited: Micros,
     /// The document.
     pub twiml: String,
 }
@@ -44,8 +78,33 @@ pub enum Told {
     TooLate,
 }
 
-const COLUMNS: &str = "SELECT part, silent, told, filler, twiml FROM voice_answers WHERE call_sid = $1 AND turn = $2 \
-                       AND part <= $3 ORDER BY part DESC LIMIT 1";
+impl VoiceAnswer {
+    /// How long the caller has heard no new words.
+    pub fn waited(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.waited).unwrap_or(0))
+    }
+}
+
+macro_rules! newest {
+    ($now:ident) => {
+        concat!(
+            "SELECT part, silent, told, filler, twiml, ",
+            $now!(),
+            " - waiting_since AS waited FROM voice_answers \
+             WHERE call_sid = $1 AND turn = $2 AND part <= $3 ORDER BY part DESC LIMIT 1"
+        )
+    };
+}
+macro_rules! keep {
+    ($now:ident) => {
+        concat!(
+            "INSERT INTO voice_answers (call_sid, turn, part, user_id, silent, told, filler, twiml, created_at, waiting_since) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, ",
+            $now!(),
+            " - $10) ON CONFLICT (call_sid, turn, part) DO NOTHING"
+        )
+    };
+}
 
 impl Db {
     /// Stores an answer before it is sent, and what it tells of its turn; answers with the document that was stored first.
@@ -61,25 +120,24 @@ impl Db {
         told: Told,
     ) -> Result<String, DbError> {
         let (step, new) = (step.clone(), answer.clone());
+        let (keep, newest) = (self.text(keep!(sqlite_now), keep!(postgres_now)), self.newest());
         let earlier: Option<VoiceAnswer> = unit!(self, [step, new, told], |c| {
-            let kept = sqlx::query(
-                "INSERT INTO voice_answers (call_sid, turn, part, user_id, silent, told, filler, twiml, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (call_sid, turn, part) DO NOTHING",
-            )
-            .bind(&step.call_sid)
-            .bind(step.turn)
-            .bind(step.part)
-            .bind(user_id)
-            .bind(new.silent)
-            .bind(new.told)
-            .bind(new.filler)
-            .bind(&new.twiml)
-            .bind(now)
-            .execute(&mut *c)
-            .await?
-            .rows_affected();
+            let kept = sqlx::query(keep)
+                .bind(&step.call_sid)
+                .bind(step.turn)
+                .bind(step.part)
+                .bind(user_id)
+                .bind(new.silent)
+                .bind(new.told)
+                .bind(new.filler)
+                .bind(&new.twiml)
+                .bind(now)
+                .bind(new.waited)
+                .execute(&mut *c)
+                .await?
+                .rows_affected();
             if kept == 0 {
-                let query = sqlx::query_as(COLUMNS).bind(&step.call_sid).bind(step.turn).bind(step.part);
+                let query = sqlx::query_as(newest).bind(&step.call_sid).bind(step.turn).bind(step.part);
                 return Ok(query.fetch_optional(&mut *c).await?);
             }
             let (heard, late) = match &told {
@@ -109,7 +167,7 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn voice_answer_up_to(&self, step: &VoiceStep) -> Result<Option<VoiceAnswer>, DbError> {
-        read!(self, fetch_optional, COLUMNS, &step.call_sid, step.turn, step.part)
+        read!(self, fetch_optional, self.newest(), &step.call_sid, step.turn, step.part)
     }
 
     /// The answer stored for exactly this step.
@@ -120,14 +178,8 @@ impl Db {
         Ok(self.voice_answer_up_to(step).await?.filter(|answer| answer.part == step.part))
     }
 
-    /// Since when the caller has heard no new words of a turn: when `told` sentences had been told for the first time.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn told_since(&self, step: &VoiceStep, told: i64) -> Result<Option<Micros>, DbError> {
-        let text = "SELECT MIN(created_at) FROM voice_answers WHERE call_sid = $1 AND turn = $2 AND told = $3";
-        let (since,): (Option<Micros>,) = read!(self, fetch_one, text, &step.call_sid, step.turn, told)?;
-        Ok(since)
+    fn newest(&self) -> &'static str {
+        self.text(newest!(sqlite_now), newest!(postgres_now))
     }
 
     /// The filler that was said last in a call.

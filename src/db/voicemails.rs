@@ -37,6 +37,8 @@ pub struct Voicemail {
     pub duration_seconds: Option<i64>,
     /// Its words; empty when there were none, none at all while they are not written down.
     pub transcript: Option<String>,
+    /// `pending`, `done`, or `unavailable` when the words cannot be had.
+    pub transcript_status: String,
     /// When it was reported.
     pub created_at: Micros,
 }
@@ -131,14 +133,18 @@ impl Db {
             if ended == 0 {
                 return Ok(false);
             }
-            sqlx::query("UPDATE voicemails SET user_id = $2, transcript = $3 WHERE id = $1")
-                .bind(job.subject_id)
-                .bind(user_id)
-                .bind(&transcript)
-                .execute(&mut *c)
-                .await?;
+            sqlx::query(
+                "UPDATE voicemails SET user_id = $2, transcript = $3, \
+                         transcript_status = CASE WHEN $4 THEN 'done' ELSE 'unavailable' END WHERE id = $1",
+            )
+            .bind(job.subject_id)
+            .bind(user_id)
+            .bind(&transcript)
+            .bind(transcript.is_some())
+            .execute(&mut *c)
+            .await?;
             if let Some(notice) = &notice {
-                queue_text!(c, notice);
+                let _ = queue_text!(c, notice);
             }
             Ok(true)
         })

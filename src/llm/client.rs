@@ -82,7 +82,8 @@ impl Live {
         let question = Question::new(prompt, Some(&decide::FORM));
         let (decided, cost) = self.settle(question, timeout, decide::read, decide::save).await?;
         let Cost { input_tokens, output_tokens, model } = cost;
-        Ok(Decision { verdict: decided.verdict, reply_text: decided.reply_text, input_tokens, output_tokens, model })
+        let decide::Decided { verdict, confidence, reason, reply_text } = decided;
+        Ok(Decision { verdict, confidence, reason, reply_text, input_tokens, output_tokens, model })
     }
 
     pub(super) async fn summarise(&self, prompt: &Prompt, timeout: Duration) -> Result<Summary, LlmError> {

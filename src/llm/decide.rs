@@ -15,19 +15,28 @@ pub(super) static FORM: LazyLock<Form> = LazyLock::new(|| {
     let instructions = concat!(
         "Answer with one JSON object and nothing else. ",
         r#"Its key "decision" is "yes", "no" or "unsure". "#,
+        r#"Its key "confidence" is a number from 0 to 1 that says how sure you are of it. "#,
+        r#"Its key "reason" says in one short sentence, for the people you work for, why you decided so. "#,
         r#"Its key "reply_text" is the message you send back, in your own words and never empty."#
     );
     let properties = json!({
+        "confidence": {"type": "number"},
         "decision": {"type": "string", "enum": ["yes", "no", "unsure"]},
+        "reason": {"type": "string"},
         "reply_text": {"type": "string"}
     });
     Form::new("decision", instructions, properties)
 });
 
+/// What is kept of a reason, in characters.
+const REASON: usize = 300;
+
 /// What the model decided.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Decided {
     pub verdict: Verdict,
+    pub confidence: Option<f64>,
+    pub reason: Option<String>,
     pub reply_text: String,
 }
 
@@ -43,10 +52,27 @@ pub(super) fn save(raw: &Raw) -> Option<Decided> {
     Some(Decided { reply_text, ..decided })
 }
 
+/// A decision needs its verdict and reply; a model that tells neither how sure it is nor why has decided all the same.
 fn take(fields: &Fields) -> Option<Decided> {
     let verdict = verdict(fields.get("decision")?)?;
+    let confidence = fields.get("confidence").and_then(confidence);
+    let reason = fields.get("reason").and_then(form::line).map(|reason| reason.chars().take(REASON).collect());
     let reply_text = form::words(fields.get("reply_text").or_else(|| fields.get("reply"))?)?;
-    Some(Decided { verdict, reply_text })
+    Some(Decided { verdict, confidence, reason, reply_text })
+}
+
+/// A number from 0 to 1, or from 0 to 100 with a percent sign, or the same without one where it can be nothing else.
+fn confidence(value: &Value) -> Option<f64> {
+    let (number, is_percent) = match value {
+        Value::Number(number) => (number.as_f64()?, false),
+        Value::String(text) => {
+            let number = text.trim().trim_end_matches('%');
+            (number.trim().parse().ok()?, number.len() < text.trim().len())
+        }
+        _ => return None,
+    };
+    let share = if is_percent || number > 1.0 { number / 100.0 } else { number };
+    (0.0..=1.0).contains(&share).then_some(share)
 }
 
 /// Yes and no in the forms models use.
@@ -98,6 +124,38 @@ mod tests {
             assert_eq!(whole(text), Ok((verdict, "Ok".to_owned())), "{text}");
         }
         assert_eq!(whole("{\"decision\":\"yes\",\"reply_text\":\"a\nb\"}"), Ok((Yes, "a b".to_owned())));
+    }
+
+    #[test]
+    fn how_sure_the_model_is_and_why_are_read_however_written_and_may_be_missing() {
+        for (written, read) in [
+            ("0.8", Some(0.8)),
+            ("1", Some(1.0)),
+            ("85", Some(0.85)),
+            (r#""0.5""#, Some(0.5)),
+            (r#"" 90 % ""#, Some(0.9)),
+            (r#""1%""#, Some(0.01)),
+            (r#""high""#, None),
+            (r#""NaN""#, None),
+            ("-0.1", None),
+            ("1000", None),
+            ("null", None),
+        ] {
+            let text = format!(r#"{{"decision":"yes","confidence":{written},"reply_text":"Ok"}}"#);
+            let confidence = super::read(&raw(&text, Finish::Whole)).map(|decided| decided.confidence);
+            assert_eq!(confidence, Ok(read), "{text}");
+        }
+        let long = "a".repeat(400);
+        for (written, read) in [
+            (r#""She asks\n for  help.""#, Some("She asks for help.")),
+            (r#"" ""#, None),
+            ("7", None),
+            (&format!("{long:?}"), Some(&long[..300])),
+        ] {
+            let text = format!(r#"{{"decision":"yes","reason":{written},"reply_text":"Ok"}}"#);
+            let reason = super::read(&raw(&text, Finish::Whole)).map(|decided| decided.reason);
+            assert_eq!(reason, Ok(read.map(str::to_owned)), "{text}");
+        }
     }
 
     #[test]

@@ -120,6 +120,11 @@ pub(super) fn words(value: &Value) -> Option<String> {
     answer::has_words(text).then(|| text.replace('\0', ""))
 }
 
+/// Such a text on one line.
+pub(super) fn line(value: &Value) -> Option<String> {
+    words(value).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

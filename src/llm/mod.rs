@@ -61,10 +61,14 @@ pub enum Verdict {
 }
 
 /// A decision about a text message, and what to reply.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// Yes, no or unsure.
     pub verdict: Verdict,
+    /// How sure the model is of it, from 0 to 1; none when it did not say.
+    pub confidence: Option<f64>,
+    /// Why it decided so, on one line of at most 300 characters; none when it did not say.
+    pub reason: Option<String>,
     /// The reply, trimmed, with at least one letter or digit.
     pub reply_text: String,
     /// As in [`Completion`].

@@ -44,7 +44,8 @@ pub(super) fn decide(prompt: &Prompt) -> Decision {
     let reply_text =
         format!("I would say {word}{about}. A person should check, because no language model is configured.");
     let (input_tokens, output_tokens) = (told(prompt), words(&reply_text));
-    Decision { verdict, reply_text, input_tokens, output_tokens, model: MODEL.to_owned() }
+    let reason = Some("No language model is configured.".to_owned());
+    Decision { verdict, confidence: None, reason, reply_text, input_tokens, output_tokens, model: MODEL.to_owned() }
 }
 
 /// How many things were said; what they were needs a model.

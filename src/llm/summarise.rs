@@ -49,18 +49,13 @@ pub(super) fn save(raw: &Raw) -> Option<Summarised> {
 }
 
 fn take(fields: &Fields) -> Option<Summarised> {
-    let summary = line(fields.get("summary")?)?;
+    let summary = form::line(fields.get("summary")?)?;
     let requests = match fields.get("requests") {
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(requests)) => requests.iter().filter_map(line).collect(),
-        Some(request) => line(request).into_iter().collect(),
+        Some(Value::Array(requests)) => requests.iter().filter_map(form::line).collect(),
+        Some(request) => form::line(request).into_iter().collect(),
     };
     Some(Summarised { summary, requests })
-}
-
-/// A text on one line.
-fn line(value: &Value) -> Option<String> {
-    form::words(value).map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]

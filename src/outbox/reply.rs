@@ -14,11 +14,13 @@ use crate::db::jobs::{Job, REPLY};
 use crate::db::messages::{Message, TextDecision, reply_status};
 use crate::db::replies::{Ended, Sent};
 use crate::db::{Db, DbError};
+use crate::quiet_hours::QuietHours;
 use crate::sms::decision::{SmsService, Text};
 use crate::sms::media::Attached;
 use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
 use crate::twilio::accounts::Accounts;
+use crate::twilio::address::Address;
 use crate::twilio::rest::{Outgoing, Rest, RestError, Sender};
 use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore};
@@ -48,6 +50,8 @@ pub struct Replier {
     pub vision: Option<Arc<Semaphore>>,
     /// Wakes the outbox: the next job of a lane is due.
     pub wake: Arc<Notify>,
+    /// When texts that nobody asked for wait.
+    pub quiet_hours: Option<QuietHours>,
     /// Whose sending is paused.
     pub pause: Pause,
     /// Where Twilio reports a reply's progress; `None` when no address is known that it could reach.
@@ -96,8 +100,12 @@ pub struct Due {
     pub to: String,
     /// The Twilio account, when it is known.
     pub account: Option<AccountSid>,
-    /// The Messaging Service that a text which answers none goes through, or none.
+    /// The Messaging Service that the text came through or, if it answers none, is sent through; or none.
     pub service: Option<String>,
+    /// Whether it answers none: then it is sent through the service, else from the address that was written to.
+    pub is_outbound: bool,
+    /// What the sender is called on WhatsApp or RCS.
+    pub profile_name: Option<String>,
     /// What was written.
     pub text: String,
     /// The files that came with it, and with the texts that are answered with it.
@@ -108,14 +116,14 @@ impl Replier {
     /// Answers a text that a webhook just brought, handing the reply to the webhook if it still waits.
     pub async fn answer(&self, due: Due, waiting: Waiting) {
         let decided = self.claims.held(&due.job, self.decide(&due)).await;
+        let sendable = decided.as_ref().ok().and_then(TextDecision::sendable).map(str::to_owned);
         let outcome = match decided {
-            Ok(decision) if waiting.take() => {
-                let reply = decision.reply_text.clone();
+            Ok(decision) if sendable.is_some() && waiting.take() => {
                 let now = self.clock.now();
                 match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
                     Ok(Ended::NotOurs) => return,
                     Ok(ended) => {
-                        waiting.hand_over(reply);
+                        waiting.hand_over(sendable.unwrap_or_default());
                         if ended == Ended::NextWaits {
                             self.wake.notify_one();
                         }
@@ -127,7 +135,7 @@ impl Replier {
                     }
                 }
             }
-            Ok(decision) => self.claims.held(&due.job, self.send_decided(&due, decision)).await,
+            Ok(decision) => self.claims.held(&due.job, self.carry_out(&due, decision)).await,
             Err(setback) => Err(setback),
         };
         if let Err(setback) = outcome {
@@ -148,19 +156,22 @@ impl Replier {
             // A report has told the outcome of a send.
             return self.sent(&due, sid, &message.reply_status.unwrap_or_default()).await;
         }
+        if message.unsolicited && message.send_started_at.is_none() {
+            // Preferences may have changed since it was queued.
+            if let Some(end) = due.person.quiet_until(self.quiet_hours, self.clock.now()) {
+                return Err(Setback::Paused("it waits for the end of the quiet hours".to_owned(), end));
+            }
+        }
         // Whether a send was begun decides, not the status, which a report may have changed since.
         match (message.reply_text, message.send_started_at) {
             (Some(reply), Some(started)) => self.send_again(&due, &reply, started).await,
             (Some(reply), None) => self.send(&due, &reply).await,
             (None, _) => {
-                let decision = self.decide(&due).await?;
-                if job.kind == REPLY {
-                    self.send_decided(&due, decision).await
-                } else {
-                    let now = self.clock.now();
-                    self.db.settle_message(now, job, Some(decision), reply_status::DRAFT, None).await?;
-                    Ok(())
+                if self.is_canceled(&due).await? {
+                    return Ok(());
                 }
+                let decision = self.decide(&due).await?;
+                self.carry_out(&due, decision).await
             }
         }
     }
@@ -182,7 +193,9 @@ impl Replier {
             from: peer_address.clone().unwrap_or_default(),
             to: own_address.clone().unwrap_or_default(),
             account: message.account(),
-            service: message.messaging_service_sid.clone().filter(|_| message.direction == "outbound"),
+            service: message.messaging_service_sid.clone(),
+            is_outbound: message.direction == "outbound",
+            profile_name: message.profile_name.clone(),
             media: texts.iter().filter_map(|text| Some(Attached::of(text.id, text.media.as_deref()?))).collect(),
             text: texts.into_iter().map(|text| text.incoming_text).collect::<Vec<_>>().join("\n"),
         }))
@@ -198,6 +211,8 @@ impl Replier {
         let text = Text {
             person: &due.person,
             peer: &due.peer,
+            channel: Address::parse(&due.from).channel,
+            profile_name: due.profile_name.as_deref(),
             text: &due.text,
             media: &due.media,
             images: &images,
@@ -217,9 +232,13 @@ impl Replier {
         Ok(decision)
     }
 
-    async fn send_decided(&self, due: &Due, decision: TextDecision) -> Result<(), Setback> {
-        let reply = decision.reply_text.clone();
+    /// Sends the reply, or leaves it to a person: a draft was asked for, or the model is unsure.
+    async fn carry_out(&self, due: &Due, decision: TextDecision) -> Result<(), Setback> {
         let now = self.clock.now();
+        let Some(reply) = decision.sendable().filter(|_| due.job.kind == REPLY).map(str::to_owned) else {
+            self.db.settle_message(now, &due.job, Some(decision), reply_status::DRAFT, None).await?;
+            return Ok(());
+        };
         if self.db.progress_message(now, &due.job, Some(decision), reply_status::PENDING).await? {
             self.send(due, &reply).await?;
         }
@@ -243,8 +262,7 @@ impl Replier {
     }
 
     async fn send(&self, due: &Due, reply: &str) -> Result<(), Setback> {
-        if self.db.is_opted_out(&due.from, &due.to, due.service.as_deref()).await? {
-            self.db.settle_message(self.clock.now(), &due.job, None, reply_status::CANCELED, None).await?;
+        if self.is_canceled(due).await? {
             return Ok(());
         }
         let rest = self.rest(due)?;
@@ -258,6 +276,15 @@ impl Replier {
         }
         let sent = self.answered(rest, answer)?;
         self.sent(due, sent.sid, &sent.status).await
+    }
+
+    /// Whether the receiver told us to stop; then the job is ended.
+    async fn is_canceled(&self, due: &Due) -> Result<bool, DbError> {
+        let is_opted_out = self.db.is_opted_out(&due.from, &due.to, due.service.as_deref()).await?;
+        if is_opted_out {
+            self.db.settle_message(self.clock.now(), &due.job, None, reply_status::CANCELED, None).await?;
+        }
+        Ok(is_opted_out)
     }
 
     async fn sent(&self, due: &Due, sid: String, status: &str) -> Result<(), Setback> {
@@ -298,7 +325,8 @@ impl Replier {
 }
 
 fn outgoing<'a>(due: &'a Due, body: &'a str, status_callback: Option<&'a str>) -> Outgoing<'a> {
-    let from = due.service.as_deref().map_or(Sender::Address(&due.to), Sender::Service);
+    let service = due.service.as_deref().filter(|_| due.is_outbound);
+    let from = service.map_or(Sender::Address(&due.to), Sender::Service);
     Outgoing { to: &due.from, from, body, status_callback }
 }
 

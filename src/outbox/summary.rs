@@ -68,7 +68,7 @@ fn instructions(person: &Person) -> String {
 fn told(spoken: &[Spoken]) -> String {
     let mut lines = Vec::with_capacity(2 * spoken.len());
     for turn in spoken {
-        lines.push(format!("Caller: {}", turn.said));
+        lines.extend((!turn.said.is_empty()).then(|| format!("Caller: {}", turn.said)));
         lines.extend(turn.heard.iter().filter(|heard| !heard.is_empty()).map(|heard| format!("Assistant: {heard}")));
     }
     lines.join("\n")

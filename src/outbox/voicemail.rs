@@ -10,7 +10,8 @@ use crate::db::jobs::Job;
 use crate::db::outbound::OutboundText;
 use crate::db::voicemails::{Voicemail, VoicemailCall};
 use crate::llm::Llm;
-use crate::sms::decision::shortened;
+use crate::quiet_hours::QuietHours;
+use crate::sms::segments::Limit;
 use crate::twilio::accounts::Accounts;
 use crate::twilio::address::Address;
 use crate::twilio::rest::RestError;
@@ -41,6 +42,8 @@ pub struct Voicemails {
     pub llm: Arc<Llm>,
     /// Where recordings are fetched, and notices come from.
     pub accounts: Accounts,
+    /// When a notice waits.
+    pub quiet_hours: Option<QuietHours>,
     /// Our own numbers, the first of which a notice comes from when the called one is not ours to send from.
     pub own_numbers: Arc<[String]>,
 }
@@ -115,7 +118,7 @@ impl Voicemails {
         let to = phone.or(person.forward_number.as_deref()).filter(|to| !is_ours(to) && Some(*to) != caller)?;
         let first = self.own_numbers.first().map(String::as_str);
         let from = called.filter(|called| self.directory.is_own(called)).or(first).or(called)?;
-        let words = self.phrases.of(person.language);
+        let (words, now) = (self.phrases.of(person.language), self.clock.now());
         // Only a number of the call's own account is known to be in it.
         let account_sid = call.account().filter(|_| Some(from) == called);
         let account = self.accounts.of(account_sid, from);
@@ -126,9 +129,15 @@ impl Voicemails {
             peer: String::new(),
             from: from.to_owned(),
             to: to.to_owned(),
-            text: shortened(words.notice(caller, transcript, voicemail.duration_seconds.unwrap_or_default())),
+            text: Limit::Message.shorten(words.notice(
+                caller,
+                transcript,
+                voicemail.duration_seconds.unwrap_or_default(),
+            )),
             occasion: format!("voicemail {}", voicemail.id),
-            at: self.clock.now(),
+            at: now,
+            is_unsolicited: true,
+            due_at: person.quiet_until(self.quiet_hours, now).unwrap_or(now),
         })
     }
 }

@@ -1,20 +1,20 @@
 //! The decision about a text: yes or no, and what to reply.
 
 use super::media::{Attached, described};
+use super::segments::{self, Encoding, Limit};
 use crate::clock::Clock;
+use crate::config::SmsConfig;
 use crate::conversation::party::Person;
 use crate::conversation::service::AnswerError;
-use crate::conversation::speech::cut_at;
 use crate::conversation::thread;
 use crate::db::Db;
 use crate::db::conversations::Except;
-use crate::db::messages::TextDecision;
-use crate::llm::{Image, Llm, Prompt, Verdict};
+use crate::db::messages::{TextDecision, UNSURE};
+use crate::llm::{Image, Llm, LlmError, Message, Prompt, Verdict};
+use crate::twilio::voices::Language;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Twilio refuses a longer body (error 14103), counted as UTF-16 code units here to be safe.
-const MESSAGE_UNITS: usize = 1600;
+use tracing::{debug, warn};
 
 /// Decides about texts. Cheap to clone.
 #[derive(Clone)]
@@ -24,6 +24,7 @@ pub struct SmsService {
     clock: Clock,
     role: Arc<str>,
     timeout: Duration,
+    config: Arc<SmsConfig>,
 }
 
 /// A text to decide about.
@@ -33,6 +34,10 @@ pub struct Text<'a> {
     pub person: &'a Person,
     /// The other side; see [`crate::conversation::party::Party::peer`].
     pub peer: &'a str,
+    /// `sms`, `whatsapp` …: only SMS has segments.
+    pub channel: &'a str,
+    /// What the sender is called on WhatsApp or RCS, if that is told.
+    pub profile_name: Option<&'a str>,
     /// What was written.
     pub text: &'a str,
     /// The files that came with it.
@@ -52,78 +57,158 @@ pub struct Decided {
     pub elapsed_ms: f64,
 }
 
+/// How long a text is on its way; nothing on channels that know no segments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Size {
+    /// How many segments it takes.
+    pub segments: Option<i64>,
+    /// `gsm7` or `ucs2`.
+    pub encoding: Option<&'static str>,
+    /// What they cost by `SMS_SEGMENT_PRICE`.
+    pub cost_estimate: Option<f64>,
+}
+
 impl SmsService {
     /// A service that asks `llm` and remembers in `db`.
-    pub fn new(db: Db, llm: Arc<Llm>, clock: Clock, role: &str, timeout: Duration) -> Self {
-        Self { db, llm, clock, role: Arc::from(role), timeout }
+    pub fn new(db: Db, llm: Arc<Llm>, clock: Clock, role: &str, timeout: Duration, config: &SmsConfig) -> Self {
+        Self { db, llm, clock, role: Arc::from(role), timeout, config: Arc::new(config.clone()) }
     }
 
-    /// Decides about a text with what was said before in mind. Stores nothing.
+    /// Decides about a text with what was said before in mind. Stores nothing. A model that was asked twice and gave nothing
+    /// usable is unsure and has no reply: a person has to look.
     ///
     /// # Errors
-    /// When the model gives no usable decision in time, or the history cannot be read.
+    /// When the model does not answer in time, or the history cannot be read.
     pub async fn decide(&self, text: Text<'_>) -> Result<Decided, AnswerError> {
         let started = Instant::now();
         let earlier = self.db.thread(text.person.user_id, text.peer, text.except).await?;
-        let said = described(text.text, text.media);
+        let said = described(text.text, text.media, text.profile_name);
         let mut thread = thread::thread(earlier, &said, self.clock.now(), text.person.conversation_timeout);
         if let Some(last) = thread.messages.last_mut() {
             last.images = text.images.to_vec();
         }
-        let prompt = Prompt { system: self.instructions(text.person), messages: thread.messages, ..Prompt::default() };
-        let decision = self.llm.decide(&prompt, self.timeout).await?;
+        let (language, is_sms) = (text.person.language, text.channel == "sms");
+        let limit = if is_sms { Limit::Segments(self.config.max_segments) } else { Limit::Message };
+        let budget = match likely_encoding(text.text, language) {
+            Encoding::Gsm7 if is_sms => format!("{} characters without emoji", limit.characters(Encoding::Gsm7)),
+            encoding => format!("{} characters", limit.characters(encoding)),
+        };
+        let system = self.instructions(language, &budget);
+        let mut prompt = Prompt { system, messages: thread.messages, ..Prompt::default() };
+        let elapsed_ms = || started.elapsed().as_secs_f64() * 1000.0;
+        let mut decision = match self.llm.decide(&prompt, self.timeout).await {
+            Err(error @ LlmError::Unusable(_)) => {
+                warn!(%error, "A text waits for a person");
+                return Ok(Decided { decision: nothing_usable(&error), elapsed_ms: elapsed_ms() });
+            }
+            decided => decided?,
+        };
+        let mut reply_text = self.written(decision.reply_text, is_sms);
+        if !limit.holds(&reply_text) {
+            prompt.system = format!("{} {TOO_LONG} At most {budget}.", prompt.system);
+            prompt.messages.push(Message::assistant(reply_text.as_str()));
+            prompt.messages.push(Message::user("(Please write a shorter reply.)"));
+            match self.llm.decide(&prompt, self.timeout.saturating_sub(started.elapsed())).await {
+                Ok(shorter) => {
+                    decision.input_tokens += shorter.input_tokens;
+                    decision.output_tokens += shorter.output_tokens;
+                    reply_text = self.written(shorter.reply_text, is_sms);
+                }
+                Err(error) => debug!(%error, "A reply that is too long cannot be had shorter"),
+            }
+            reply_text = limit.shorten(reply_text);
+        }
+        let Size { segments, encoding, cost_estimate } = self.size(&reply_text, text.channel);
         let decision = TextDecision {
             decision: match decision.verdict {
                 Verdict::Yes => "yes",
                 Verdict::No => "no",
-                Verdict::Unsure => "unsure",
+                Verdict::Unsure => UNSURE,
             },
-            reply_text: shortened(decision.reply_text),
+            confidence: decision.confidence,
+            reason: decision.reason,
+            reply_text: Some(reply_text),
+            segments,
+            encoding,
+            cost_estimate,
             input_tokens: decision.input_tokens.into(),
             output_tokens: decision.output_tokens.into(),
         };
-        Ok(Decided { decision, elapsed_ms: started.elapsed().as_secs_f64() * 1000.0 })
+        Ok(Decided { decision, elapsed_ms: elapsed_ms() })
     }
 
-    fn instructions(&self, person: &Person) -> String {
+    /// How long a text is on its way over a channel.
+    pub fn size(&self, text: &str, channel: &str) -> Size {
+        if channel != "sms" {
+            return Size::default();
+        }
+        let (segments, encoding) = segments::segments(text);
+        Size {
+            segments: Some(segments as i64),
+            encoding: Some(encoding.name()),
+            cost_estimate: self.config.segment_price.map(|price| segments as f64 * price),
+        }
+    }
+
+    /// A reply as it is sent.
+    fn written(&self, reply: String, is_sms: bool) -> String {
+        if is_sms && self.config.smart_encoding { segments::economical(reply) } else { reply }
+    }
+
+    fn instructions(&self, language: &Language, budget: &str) -> String {
         format!(
             "{} You answer a text message. Decide whether what it asks or proposes is agreed to (yes), declined (no), or \
-             cannot be told (unsure); a text that asks nothing is a yes. Write the reply: at most 300 characters of plain \
+             cannot be told (unsure); a text that asks nothing is a yes. Write the reply: at most {budget} of plain \
              text, in {} unless the text is in another language.",
-            self.role, person.language.name
+            self.role, language.name
         )
     }
 }
 
-/// A text in the length that one message takes, cut after a sentence if it can be.
-pub fn shortened(text: String) -> String {
-    let mut units = 0;
-    let fits = text.char_indices().find_map(|(at, c)| {
-        units += c.len_utf16();
-        // Room for the ellipsis.
-        (units > MESSAGE_UNITS - 1).then_some(at)
-    });
-    match fits {
-        Some(at) if text.encode_utf16().count() > MESSAGE_UNITS => {
-            format!("{}…", text[..cut_at(&text[..at])].trim_end())
-        }
-        _ => text,
+/// What the model is told of a reply of its own that no message holds; it comes last in the conversation.
+const TOO_LONG: &str =
+    "Your last message is the reply you wrote, and it is too long. Decide as before, and write a shorter one.";
+
+/// The decision where the model gave none.
+fn nothing_usable(error: &LlmError) -> TextDecision {
+    TextDecision {
+        decision: UNSURE,
+        confidence: None,
+        reason: Some(error.to_string()),
+        reply_text: None,
+        segments: None,
+        encoding: None,
+        cost_estimate: None,
+        input_tokens: 0,
+        output_tokens: 0,
     }
+}
+
+/// The languages whose letters are all in the GSM alphabet.
+const GSM_LANGUAGES: [&str; 5] = ["de", "en", "it", "nl", "sv"];
+
+/// The encoding that the reply to `text` is likely to need.
+fn likely_encoding(text: &str, language: &Language) -> Encoding {
+    let is_foreign = |c: char| c.is_alphabetic() && Encoding::of(c.encode_utf8(&mut [0; 4])) == Encoding::Ucs2;
+    let is_gsm = GSM_LANGUAGES.contains(&language.phrases) && !text.contains(is_foreign);
+    if is_gsm { Encoding::Gsm7 } else { Encoding::Ucs2 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::twilio::voices;
 
     #[test]
-    fn a_reply_that_fits_is_left_alone() {
-        assert_eq!(shortened("a".repeat(1600)), "a".repeat(1600));
-    }
-
-    #[test]
-    fn a_longer_one_is_cut_after_a_sentence() {
-        let short = shortened("All is well. ".repeat(200));
-        assert!(short.encode_utf16().count() <= 1600 && short.ends_with("well.…"), "{short}");
-        assert_eq!(shortened("😀".repeat(900)).encode_utf16().count(), 1599);
+    fn the_likely_encoding_is_that_of_the_language_and_the_text() {
+        for (tag, text, expected) in [
+            ("en", "Hello “you” 👋", Encoding::Gsm7),
+            ("en", "Привет", Encoding::Ucs2),
+            ("de", "Grüße", Encoding::Gsm7),
+            ("fr", "Bonjour", Encoding::Ucs2),
+            ("ja", "", Encoding::Ucs2),
+        ] {
+            assert_eq!(likely_encoding(text, voices::language(tag).unwrap()), expected, "{tag}: {text}");
+        }
     }
 }

@@ -38,6 +38,13 @@ pub fn keyword(text: &str, opt_out_type: Option<&str>) -> Option<Keyword> {
     }
 }
 
+/// Whether a text begins with a stop word as a sentence of its own and goes on with nothing but politeness: "Stop. Thank you".
+/// Twilio, which reads whole messages only, takes no notice of it. `is_courtesy` tells whether the rest is nothing more.
+pub fn is_polite_stop(text: &str, is_courtesy: impl Fn(&str) -> bool) -> bool {
+    let Some((first, rest)) = text.trim_start().split_once(['.', '!', '\n', '。', '！']) else { return false };
+    keyword(first, None) == Some(Keyword::Stop) && (bare(rest).eq_ignore_ascii_case("please") || is_courtesy(rest))
+}
+
 /// Whether a text is the word YES: an answer to a question, except from somebody who opted out, who so opts in again.
 pub fn is_yes(text: &str) -> bool {
     bare(text).eq_ignore_ascii_case("YES")
@@ -67,6 +74,18 @@ mod tests {
     fn twilios_own_reading_wins() {
         assert_eq!(keyword("arrête", Some("STOP")), Some(Keyword::Stop));
         assert_eq!(keyword("hello", Some("")), None);
+    }
+
+    #[test]
+    fn a_stop_may_be_followed_by_politeness() {
+        let is_courtesy = |rest: &str| matches!(bare(rest).to_lowercase().as_str(), "thank you" | "thanks");
+        for text in ["Stop. Thank you", "STOP!!\nthanks.", " unsubscribe. Please "] {
+            assert!(is_polite_stop(text, is_courtesy), "{text}");
+        }
+        for text in ["stop by at five?", "Stop. I need help", "Stop it. Thanks", "Thanks. Stop", "Stop", "stop? thanks"]
+        {
+            assert!(!is_polite_stop(text, is_courtesy), "{text}");
+        }
     }
 
     #[test]

@@ -59,14 +59,18 @@ impl Media {
     }
 }
 
-/// The text, and what came with it, as the model is told.
-pub fn described(text: &str, media: &[Attached]) -> String {
+/// The text, what came with it, and what its sender is called if that is known, as the model is told.
+pub fn described(text: &str, media: &[Attached], profile_name: Option<&str>) -> String {
     let files: Vec<_> = media.iter().flat_map(|attached| &attached.files).map(Media::described).collect();
-    match (text.trim().is_empty(), files.is_empty()) {
+    let described = match (text.trim().is_empty(), files.is_empty()) {
         (true, true) => "(an empty message)".to_owned(),
         (true, false) => format!("(Without words came {}.)", files.join(", ")),
         (false, true) => text.to_owned(),
         (false, false) => format!("{text}\n(With it came {}.)", files.join(", ")),
+    };
+    match profile_name {
+        Some(name) => format!("(The sender's profile name is {name:?}.)\n{described}"),
+        None => described,
     }
 }
 
@@ -80,14 +84,17 @@ mod tests {
             let file = |of: &&str| Media { url: String::new(), content_type: (*of).to_owned(), size: None };
             [Attached { text_id: 1, files: types.iter().map(file).collect() }]
         };
-        assert_eq!(described("Hi", &of(&[])), "Hi");
-        assert_eq!(described(" ", &of(&[])), "(an empty message)");
+        assert_eq!(described("Hi", &of(&[]), None), "Hi");
         assert_eq!(
-            described("Look!", &of(&["image/JPEG", "application/pdf; name=x", "text/x-vcard"])),
+            described(" ", &of(&[]), Some("Ann")),
+            "(The sender's profile name is \"Ann\".)\n(an empty message)"
+        );
+        assert_eq!(
+            described("Look!", &of(&["image/JPEG", "application/pdf; name=x", "text/x-vcard"]), None),
             "Look!\n(With it came a picture (image/jpeg), a document (application/pdf), a contact (text/x-vcard).)"
         );
         assert_eq!(
-            described("", &of(&["audio/amr", "", "say \"no\""])),
+            described("", &of(&["audio/amr", "", "say \"no\""]), None),
             "(Without words came a sound recording (audio/amr), a file, a file.)"
         );
     }

@@ -3,7 +3,9 @@
 
 pub mod decision;
 pub mod keywords;
+pub mod machines;
 pub mod media;
+pub mod segments;
 pub mod waiting;
 
 pub use decision::SmsService;

@@ -30,6 +30,18 @@ impl<'a> Address<'a> {
         Self { raw, channel, number }
     }
 
+    /// Whether this is a name in place of a number, which nobody can write to.
+    pub fn is_alphanumeric(&self) -> bool {
+        !self.raw.contains([':', '+']) && self.raw.contains(char::is_alphabetic)
+    }
+
+    /// Whether this is a toll-free number of North America.
+    pub fn is_toll_free(&self) -> bool {
+        let prefix = self.number.filter(|number| number.len() == 12).and_then(|number| number.get(..5));
+        prefix
+            .is_some_and(|prefix| matches!(prefix, "+1800" | "+1833" | "+1844" | "+1855" | "+1866" | "+1877" | "+1888"))
+    }
+
     /// Whether this is a short code: three to eight digits without a plus.
     pub fn is_short_code(&self) -> bool {
         (3..=8).contains(&self.raw.len()) && self.raw.bytes().all(|digit| digit.is_ascii_digit())

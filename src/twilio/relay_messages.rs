@@ -60,9 +60,6 @@ pub struct Prompt {
     /// The words.
     #[serde(default, deserialize_with = "text")]
     pub voice_prompt: String,
-    /// The language heard; empty when it is not told.
-    #[serde(default, deserialize_with = "text")]
-    pub lang: String,
     /// Whether the utterance is over; partial ones follow each other until it is. Without a word about it, it is.
     #[serde(default = "yes", deserialize_with = "yes_unless_false")]
     pub last: bool,
@@ -80,12 +77,9 @@ pub struct Dtmf {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Interrupt {
-    /// How much of the answer was heard, in its own words.
+    /// How much of the answer was heard, in its own words; nothing is told of sound that was played.
     #[serde(default, deserialize_with = "text")]
     pub utterance_until_interrupt: String,
-    /// For how long it was heard, in milliseconds, when it is told.
-    #[serde(default, deserialize_with = "milliseconds")]
-    pub duration_until_interrupt_ms: Option<u64>,
 }
 
 /// What Twilio complains of.
@@ -171,12 +165,6 @@ fn yes_unless_false<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Erro
     Ok(text(value)? != "false")
 }
 
-fn milliseconds<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {
-    let number: Option<f64> = text(value)?.trim().parse().ok();
-    // A cast that is out of range ends at the range's end.
-    Ok(number.filter(|number| *number >= 0.0).map(|number| number as u64))
-}
-
 /// A frame of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
@@ -187,20 +175,13 @@ pub enum ToTwilio<'a> {
         token: &'a str,
         /// Whether the answer is over. Until then Twilio may wait with speaking.
         last: bool,
-        /// A [`RelayLanguage`](super::voices::RelayLanguage) code, when it is not the session's.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        lang: Option<&'a str>,
-        /// Whether the caller may break in, when it is not as the TwiML document says.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        interruptible: Option<bool>,
     },
     /// Sound to be played.
     Play {
         /// Its URL.
         source: &'a str,
-        /// How often; 0 is as often as possible.
-        #[serde(rename = "loop")]
-        times: u32,
+        /// Whether the caller may break in.
+        interruptible: bool,
         /// Whether what is sent next cuts it off.
         preemptible: bool,
     },

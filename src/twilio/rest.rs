@@ -101,6 +101,12 @@ pub struct PlacedCall {
     pub status: String,
 }
 
+/// A URL as Twilio is told it over REST: it is asked twice more whatever went wrong, where the default is once and only when no
+/// connection could be made. The fragment is neither sent nor signed (usage/webhooks/webhooks-connection-overrides).
+pub fn retried(url: &str) -> String {
+    format!("{url}#rc=2&rp=all")
+}
+
 /// What becomes of a call that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallUpdate<'a> {

@@ -69,7 +69,7 @@ pub struct Relay<'a> {
     pub url: &'a str,
     /// The first words of the call; empty when it goes on.
     pub greeting: &'a str,
-    /// All languages that the call may change to.
+    /// The languages that may be spoken: the call's, and those that it may change to.
     pub languages: &'a [RelayLanguage],
     /// The parameter `token`, by which the WebSocket knows its call.
     pub token: &'a str,

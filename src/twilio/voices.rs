@@ -174,13 +174,18 @@ pub fn relay_voice(voice: Voice) -> RelayVoice {
     }
 }
 
+/// The language that a voice speaks, for ConversationRelay.
+pub fn relay_language(voice: Voice) -> RelayLanguage {
+    RelayLanguage { code: voice.language, voice: relay_voice(voice) }
+}
+
 /// All languages for ConversationRelay, each code once, spoken by the voice of someone who prefers `tts_voice`.
 pub fn relay_languages(tts_voice: &str) -> Vec<RelayLanguage> {
     let mut all: Vec<RelayLanguage> = Vec::with_capacity(languages().len());
     for language in languages() {
         let voice = voice_for(tts_voice, language);
         if all.iter().all(|known| known.code != voice.language) {
-            all.push(RelayLanguage { code: voice.language, voice: relay_voice(voice) });
+            all.push(relay_language(voice));
         }
     }
     all

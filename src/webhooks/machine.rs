@@ -13,22 +13,26 @@ use crate::conversation::speech::says;
 use crate::conversation::turns::Ending;
 use crate::db::DbError;
 use crate::db::news::News;
+use crate::db::placed_calls::ChangeClaim;
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
 use crate::twilio::accounts::Account;
-use crate::twilio::rest::{CallUpdate, RestError};
+use crate::twilio::rest::{CallUpdate, RestError, retried};
 use crate::twilio::twiml::say_and_go;
 use poem::http::{StatusCode, header};
 use poem::web::Data;
 use poem::{Error, Response, Result, handler};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument, error, info, warn};
 
 /// The pauses before Twilio is asked again. With Twilio's own ones the webhook stays in Twilio's time.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
-/// The part of turn 1 under which a message is kept: no webhook asks for a part of this number.
-const MESSAGE_PART: i64 = i64::MAX;
+/// A call is changed within this time or not at all, so that what Twilio does with it is seen before another process may try.
+const LONGEST_CHANGE: Duration = Duration::from_secs(4);
+/// How often it is looked whether another process has changed the call.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// `POST /twilio/voice/answered-by`: Twilio has found out who answered, while the call goes on.
 #[handler]
@@ -39,7 +43,7 @@ pub async fn answered_by(Signed(report): Signed<AnsweredBy>, app: Data<&Arc<App>
         match tokio::spawn(settle).await.unwrap_or_else(|_| Err(DbError::stopped().into())) {
             Ok(()) => {}
             Err(Unsettled::Db(cause)) => return Err(out_of_reach(cause)),
-            Err(Unsettled::Twilio(cause)) => {
+            Err(cause @ (Unsettled::Twilio(_) | Unsettled::Late(_))) => {
                 error!(error = %cause, "A call that a machine answered could not be changed");
                 let answer = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).header(header::RETRY_AFTER, 2);
                 return Err(Error::from_response(answer.body("Twilio's REST API does not answer.")));
@@ -56,10 +60,12 @@ enum Unsettled {
     Db(#[from] DbError),
     #[error(transparent)]
     Twilio(#[from] RestError),
+    #[error("Twilio takes too long to change the call")]
+    Late(#[from] Elapsed),
 }
 
-/// Writes down who answered, and does what is to be done with the call unless another report of the same did. What cannot be
-/// done is not written down either, so that a redelivery tries again.
+/// Does what is to be done with the call, and then writes down who answered it, unless another report of the same did. What was
+/// not done is not written down, so that a redelivery does it, also when the process died in between.
 async fn settle(
     app: Arc<App>,
     account: Option<AccountSid>,
@@ -67,13 +73,8 @@ async fn settle(
     who: String,
 ) -> std::result::Result<(), Unsettled> {
     let placed = app.db.placed_call(&call_sid).await?;
-    let is_news = app.db.claim_answered_by(&call_sid, &who).await?;
-    // A call that is not written down as placed cannot be claimed; to end it twice does no harm.
-    if placed.is_some() && !is_news {
-        return Ok(());
-    }
-    info!(call.sid = call_sid, call.answered_by = who, "A call of ours was answered by {who}");
-    let message_url = app.config.public_url.as_ref().map(|url| format!("{}/twilio/voice/message", url.base()));
+    let public = app.config.public_url.as_ref();
+    let message_url = public.map(|url| retried(&format!("{}/twilio/voice/message", url.base())));
     let update = match (who.as_str(), &placed, &message_url) {
         ("machine_end_beep" | "machine_end_silence" | "machine_end_other", Some(_), Some(url)) => {
             Some(CallUpdate::Redirect(url))
@@ -83,13 +84,28 @@ async fn settle(
         // A person, perhaps; or a machine that still speaks.
         _ => None,
     };
-    let Some(update) = update else { return Ok(()) };
-    if let Err(cause) = change(app.accounts.claimed(account), &call_sid, update).await {
-        let before = placed.and_then(|placed| placed.answered_by);
-        app.db.release_answered_by(&call_sid, &who, before.as_deref()).await?;
-        return Err(cause.into());
+    if let Some(update) = update
+        && !(placed.is_some() && is_settled(&app, &call_sid, &who).await?)
+    {
+        timeout(LONGEST_CHANGE, change(app.accounts.claimed(account), &call_sid, update)).await??;
+    }
+    if app.db.record_answered_by(&call_sid, &who).await? {
+        info!(call.sid = call_sid, call.answered_by = who, "A call of ours was answered by {who}");
     }
     Ok(())
+}
+
+/// Whether what is to be done because of `who` answered was done, by another process or by one that died since; else it is for
+/// this one to do it. A call that is not written down cannot be claimed; to end it twice does no harm.
+async fn is_settled(app: &App, call_sid: &str, who: &str) -> std::result::Result<bool, DbError> {
+    loop {
+        match app.db.claim_change(call_sid, who).await? {
+            // A machine that has asked for its message needs no second one.
+            ChangeClaim::Granted => return Ok(app.db.voice_answer(&VoiceStep::message(call_sid)).await?.is_some()),
+            ChangeClaim::Settled => return Ok(true),
+            ChangeClaim::Held => sleep(LOOK_EVERY).await,
+        }
+    }
 }
 
 /// Changes a call that may be over by now.
@@ -123,7 +139,7 @@ pub async fn message(Signed(call): Signed<CallRequest>, app: Data<&Arc<App>>) ->
 
 /// What a person would have been told first, if that is there, else the purpose; then the call is over.
 async fn leave_message(app: &App, call: &CallRequest) -> std::result::Result<String, Trouble> {
-    let step = VoiceStep { call_sid: call.call_sid.clone(), turn: 1, part: MESSAGE_PART };
+    let step = VoiceStep::message(&call.call_sid);
     if let Some(stored) = app.db.voice_answer(&step).await? {
         return Ok(stored.twiml);
     }
@@ -147,7 +163,7 @@ async fn leave_message(app: &App, call: &CallRequest) -> std::result::Result<Str
         _ => (Vec::new(), Told::Nothing),
     };
     let twiml = say_and_go(&app.documents.goodbye, how, &words, "");
-    let answer = VoiceAnswer { part: step.part, silent: false, told: 0, filler: None, twiml };
+    let answer = VoiceAnswer { part: step.part, twiml, ..VoiceAnswer::default() };
     info!(call.sid = step.call_sid, "Left a message on a machine");
     Ok(app.db.keep_voice_answer(app.clock.now(), &step, call.person().user_id, answer, told).await?)
 }

@@ -12,6 +12,7 @@ mod signed;
 pub mod sms;
 pub mod speech;
 pub mod status;
+mod telling;
 mod transfer;
 mod turns;
 pub mod voice;

@@ -41,7 +41,7 @@ pub fn called_url(headers: &HeaderMap, target: &str, public: Option<&PublicUrl>,
     if let Some(public) = public {
         return format!("{}{target}", public.base());
     }
-    let told = if trusted { Told::read(headers) } else { Told::default() };
+    let told = if trusted { Forwarded::read(headers) } else { Forwarded::default() };
     let scheme = match told.scheme {
         Some("https" | "wss") => "https",
         _ => "http",
@@ -57,13 +57,13 @@ pub fn called_url(headers: &HeaderMap, target: &str, public: Option<&PublicUrl>,
 
 /// What a proxy tells of the request it got.
 #[derive(Default)]
-struct Told<'h> {
+struct Forwarded<'h> {
     scheme: Option<&'h str>,
     host: Option<&'h str>,
     port: Option<&'h str>,
 }
 
-impl<'h> Told<'h> {
+impl<'h> Forwarded<'h> {
     fn read(headers: &'h HeaderMap) -> Self {
         let mut told = Self {
             scheme: first(headers, "x-forwarded-proto"),

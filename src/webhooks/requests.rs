@@ -1,14 +1,18 @@
 //! The fields of each webhook (twilio.com/docs/voice/twiml, …/messaging/guides/webhook-request).
 
+mod recordings;
+mod sessions;
+mod texts;
+
 use crate::clock::Micros;
 use crate::config::AccountSid;
 use crate::conversation::wishes::keys_in_words;
 use crate::db::calls::CallEvent;
-use crate::db::reply_reports::ReplyReport;
 use crate::twilio::form::Form;
 use crate::twilio::relay_messages::Setup;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+pub use recordings::{Recorded, Recording, RecordingReport};
+pub use sessions::{Handoff, RelayEnd};
+pub use texts::{IncomingText, MessageProgress};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
@@ -127,51 +131,6 @@ impl From<&Setup> for CallRequest {
     }
 }
 
-/// How a ConversationRelay session ended.
-#[derive(Debug)]
-pub struct RelayEnd {
-    /// The call.
-    pub call: CallRequest,
-    /// The session; empty when it is not told.
-    pub session_id: String,
-    /// Whether the call is over, too. A session that failed can be followed by another, whatever the call's status says.
-    pub is_over: bool,
-    /// What we handed over with the session's end.
-    pub handoff: Option<Handoff>,
-}
-
-/// What comes after a ConversationRelay session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "reason")]
-pub enum Handoff {
-    /// Goodbye was said: the call ends.
-    Goodbye,
-    /// The model ended the call.
-    EndCall,
-    /// The call has lasted as long as one may.
-    TimeOver,
-    /// The caller is connected to a person.
-    Transfer,
-    /// The caller leaves a message.
-    Voicemail,
-}
-
-impl Handoff {
-    /// As `handoffData`.
-    pub fn to_json(self) -> String {
-        serde_json::to_string(&self).expect("a name can always be written as JSON")
-    }
-}
-
-impl Webhook for RelayEnd {
-    fn read(form: &Form<'_>) -> Result<Self, BadField> {
-        let handoff = form.get("HandoffData").and_then(|data| serde_json::from_str(data).ok());
-        let call = CallRequest::read(form)?;
-        let is_over = form.get("SessionStatus") == Some("completed") || (call.is_over() && call.status != "failed");
-        Ok(Self { call, session_id: sid(form, "SessionId").unwrap_or_default(), is_over, handoff })
-    }
-}
-
 /// What a Gather heard.
 #[derive(Debug)]
 pub struct SpeechTurn {
@@ -183,7 +142,7 @@ pub struct SpeechTurn {
 
 /// What the caller did when it was the caller's turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub enum CallerInput {
     /// Nothing.
     Silence,
     /// Asked to hear the last answer again, with the star key.
@@ -194,12 +153,12 @@ pub enum Heard {
 
 impl SpeechTurn {
     /// What the caller said, or which keys were pressed.
-    pub fn heard(&self) -> Heard {
+    pub fn input(&self) -> CallerInput {
         match (self.speech.trim(), self.digits.trim()) {
-            ("", "") => Heard::Silence,
-            ("", "*") => Heard::Again,
-            ("", digits) => Heard::Words(keys_in_words(digits)),
-            (speech, _) => Heard::Words(speech.to_owned()),
+            ("", "") => CallerInput::Silence,
+            ("", "*") => CallerInput::Again,
+            ("", digits) => CallerInput::Words(keys_in_words(digits)),
+            (speech, _) => CallerInput::Words(speech.to_owned()),
         }
     }
 
@@ -228,23 +187,6 @@ impl Webhook for DialEnd {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
         let answered = matches!(form.get("DialCallStatus"), Some("completed" | "answered"));
         Ok(Self { call: CallRequest::read(form)?, answered })
-    }
-}
-
-/// What a Record recorded.
-#[derive(Debug)]
-pub struct Recorded {
-    /// The call.
-    pub call: CallRequest,
-    /// Whether there is a recording: without one the caller said nothing.
-    pub is_message: bool,
-}
-
-impl Webhook for Recorded {
-    fn read(form: &Form<'_>) -> Result<Self, BadField> {
-        let is_empty = form.get("RecordingDuration").is_some_and(|seconds| seconds.trim() == "0");
-        let is_message = form.get("RecordingUrl").is_some_and(|url| !url.is_empty()) && !is_empty;
-        Ok(Self { call: CallRequest::read(form)?, is_message })
     }
 }
 
@@ -289,111 +231,5 @@ pub struct AnsweredBy {
 impl Webhook for AnsweredBy {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
         Ok(Self { account: account(form), call_sid: sid(form, "CallSid")?, who: word(form, "AnsweredBy") })
-    }
-}
-
-/// A report on what a Record recorded.
-#[derive(Debug)]
-pub struct RecordingReport {
-    /// The call.
-    pub call_sid: String,
-    /// The message; none when the caller said nothing, when recording failed, or while it goes on.
-    pub recording: Option<Recording>,
-}
-
-/// A message that Twilio has ready.
-#[derive(Debug)]
-pub struct Recording {
-    /// Its id.
-    pub sid: String,
-    /// Where Twilio keeps it.
-    pub url: String,
-    /// Its length, if Twilio told it.
-    pub duration_seconds: Option<i64>,
-}
-
-/// Twilio's are a hundred characters long.
-const LONGEST_URL: usize = 2048;
-
-impl Webhook for RecordingReport {
-    fn read(form: &Form<'_>) -> Result<Self, BadField> {
-        let call_sid = sid(form, "CallSid")?;
-        if form.get("RecordingStatus").is_some_and(|status| status != "completed") {
-            return Ok(Self { call_sid, recording: None });
-        }
-        let url = form.text("RecordingUrl");
-        if url.is_empty() || url.len() > LONGEST_URL {
-            return Err(BadField("RecordingUrl"));
-        }
-        let duration_seconds = match form.get("RecordingDuration") {
-            Some(seconds) => Some(seconds.parse::<u32>().map_err(|_| BadField("RecordingDuration"))?.into()),
-            None => None,
-        };
-        let recording = Recording { sid: sid(form, "RecordingSid")?, url, duration_seconds };
-        // What is shorter than a second is no message.
-        Ok(Self { call_sid, recording: Some(recording).filter(|recording| recording.duration_seconds != Some(0)) })
-    }
-}
-
-/// An incoming text.
-#[derive(Debug)]
-pub struct IncomingText {
-    /// The account.
-    pub account: Option<AccountSid>,
-    /// The text's id.
-    pub message_sid: String,
-    /// The sender.
-    pub from: String,
-    /// Our number.
-    pub to: String,
-    /// What was written; the button's words when one was pressed.
-    pub text: String,
-    /// Twilio's reading of a keyword, with Advanced Opt-Out.
-    pub opt_out_type: Option<String>,
-    /// JSON list of `{url, content_type}`.
-    pub media: Option<String>,
-}
-
-/// Twilio allows ten files a message.
-const MOST_MEDIA: usize = 10;
-
-impl Webhook for IncomingText {
-    fn read(form: &Form<'_>) -> Result<Self, BadField> {
-        let message_sid = sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?;
-        let body = form.text("Body");
-        let count = form.get("NumMedia").and_then(|count| count.parse::<usize>().ok()).unwrap_or(0).min(MOST_MEDIA);
-        let media: Vec<_> = (0..count)
-            .filter_map(|n| {
-                let url = Some(form.text(&format!("MediaUrl{n}"))).filter(|url| !url.is_empty())?;
-                let content_type = form.text(&format!("MediaContentType{n}"));
-                Some(json!({ "url": url, "content_type": content_type }))
-            })
-            .collect();
-        Ok(Self {
-            account: account(form),
-            message_sid,
-            from: address(form, "From")?,
-            to: address(form, "To")?,
-            text: if body.is_empty() { form.text("ButtonText") } else { body },
-            opt_out_type: word(form, "OptOutType"),
-            media: (!media.is_empty()).then(|| json!(media).to_string()),
-        })
-    }
-}
-
-/// A report on a reply's progress.
-#[derive(Debug)]
-pub struct MessageProgress {
-    /// What is reported; nothing when Twilio names no status.
-    pub report: Option<ReplyReport>,
-}
-
-impl Webhook for MessageProgress {
-    fn read(form: &Form<'_>) -> Result<Self, BadField> {
-        let reply_sid = sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?;
-        let (from, to) = (form.text("From"), form.text("To"));
-        let status = word(form, "MessageStatus").or_else(|| word(form, "SmsStatus"));
-        let error_code = form.get("ErrorCode").and_then(|code| code.parse::<u32>().ok()).map(i64::from);
-        Ok(Self { report: status.map(|status| ReplyReport { reply_sid, from, to, status, error_code, job_id: None }) })
     }
 }

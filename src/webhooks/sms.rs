@@ -7,12 +7,14 @@ use super::{Signed, Twiml, link};
 use crate::app::App;
 use crate::clock::micros;
 use crate::conversation::party::Party;
+use crate::conversation::phrases::Phrases;
 use crate::db::DbError;
 use crate::db::jobs::{DRAFT, REPLY};
-use crate::db::messages::{NewMessage, reply_status};
+use crate::db::messages::{LOOP_WINDOW, NewMessage, Unasked, reason, reply_status};
 use crate::outbox::claim::LEASE;
 use crate::outbox::reply::Due;
-use crate::sms::keywords::{Keyword, is_yes, keyword};
+use crate::sms::keywords::{Keyword, is_polite_stop, is_yes, keyword};
+use crate::sms::machines::nobody;
 use crate::sms::media::Attached;
 use crate::sms::waiting::waiting;
 use crate::twilio::address::Address;
@@ -24,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot::error::RecvError;
 use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// How long a reply that is on its way may take to be stored, once the budget is over.
 const STORING: Duration = Duration::from_secs(2);
@@ -71,38 +73,48 @@ async fn reply_to(app: &Arc<App>, text: IncomingText, deadline: Instant) -> Resu
 }
 
 async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Result<Option<Reply>, DbError> {
+    if text.is_receipt {
+        debug!(message.sid = text.message_sid, "A report came to the address of texts");
+        return Ok(None);
+    }
     let (from, to) = (Address::parse(&text.from), Address::parse(&text.to));
     if from.number.is_some_and(|number| app.directory.is_own(number)) {
         // Answering ourselves would go on for ever.
         let party = app.directory.known_party(&from, &to, &text.message_sid).await?;
-        app.db.log_message(new_message(app, text, party.as_ref(), from.channel), None).await?;
+        let new = new_message(app, text, party.as_ref(), from.channel);
+        app.db.log_message(new, Unasked::Ignored(reason::OWN_NUMBER)).await?;
         info!(message.sid = text.message_sid, "Left a text from one of our own numbers unanswered");
         return Ok(None);
     }
     let party = app.directory.party(&from, &to, &text.message_sid).await?;
     let new = new_message(app, text, party.as_ref(), from.channel);
-    if let Some(keyword) = keyword_of(app, text).await? {
-        info!(message.sid = text.message_sid, ?keyword, "A text is a keyword");
-        match keyword {
-            Keyword::Stop => app.db.log_opt_out(new, true).await?,
-            Keyword::Start => app.db.log_opt_out(new, false).await?,
-            Keyword::Help => drop(app.db.log_message(new, None).await?),
-        }
-        return Ok(None);
+    let words = app.phrases.of(party.as_ref().map_or(&voices::languages()[0], |party| party.person.language));
+    if let Some(asked) = keyword_of(app, text, &to, words).await? {
+        return answer_keyword(app, text, new, asked, words, deadline).await;
     }
-    if from.is_short_code() || (party.is_none() && app.db.is_opted_out(&text.from, &text.to, None).await?) {
-        app.db.log_message(new, None).await?;
-        info!(message.sid = text.message_sid, "Left a text unanswered: its sender is a machine or opted out");
+    let why = if text.is_reaction { Some(reason::REACTION) } else { nobody(&from, &text.text) };
+    if let Some(why) = why {
+        app.db.log_message(new, Unasked::Ignored(why)).await?;
+        info!(message.sid = text.message_sid, "Left a text unanswered: {why}");
         return Ok(None);
     }
     let Some(party) = party else {
-        let refusal = app.phrases.of(&voices::languages()[0]).text_refused.clone();
-        app.db.log_message(new, Some(refusal.clone())).await?;
+        if is_opted_out(app, text).await? {
+            app.db.log_message(new, Unasked::Ignored(reason::OPTED_OUT)).await?;
+            return Ok(None);
+        }
+        if app.db.refusals(&text.from, new.at - LOOP_WINDOW).await? >= new.loop_limit {
+            app.db.log_message(new, Unasked::Ignored(reason::LOOP)).await?;
+            tell_of_loop();
+            return Ok(None);
+        }
+        let refusal = words.text_refused.clone();
+        app.db.log_message(new, Unasked::Answered(refusal.clone())).await?;
         info!(message.sid = text.message_sid, "Refused the text of an unknown sender");
         return Ok(Some(Reply { text: refusal, job_id: None }));
     };
     if !party.person.is_active {
-        app.db.log_message(new, None).await?;
+        app.db.log_message(new, Unasked::Ignored(reason::INACTIVE)).await?;
         info!(message.sid = text.message_sid, user.id = party.person.user_id, "Left a text unanswered");
         return Ok(None);
     }
@@ -135,11 +147,13 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         media: text.media.iter().map(|list| Attached::of(job.subject_id, list)).collect(),
         job,
         account: text.account,
-        service: None,
         person: party.person,
         peer: party.peer,
         from: text.from.clone(),
         to: text.to.clone(),
+        service: text.messaging_service_sid.clone(),
+        is_outbound: false,
+        profile_name: text.profile_name.clone(),
         text: text.text.clone(),
     };
     let (waiting, mut hearing) = waiting();
@@ -173,10 +187,15 @@ async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result
     loop {
         let Some(message) = app.db.message_by_sid(message_sid).await? else { return Ok(None) };
         match message.reply_status.as_deref() {
-            Some(reply_status::ANSWERED) => {
+            Some(reply_status::ANSWERED | reply_status::CONFIRMED) => {
                 return Ok(message.reply_text.map(|text| Reply { text, job_id: message.job_id }));
             }
-            Some(_) => return Ok(None),
+            Some(_) => {
+                if message.reason.as_deref() == Some(reason::LOOP) {
+                    tell_of_loop();
+                }
+                return Ok(None);
+            }
             None if message.answered_with.is_some() => return Ok(None),
             None if Instant::now() + LOOK_EVERY > deadline => return Ok(None),
             None => tokio::time::sleep(LOOK_EVERY).await,
@@ -184,14 +203,64 @@ async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result
     }
 }
 
-/// YES counts as START only for those who opted out; for all others it is an answer.
-async fn keyword_of(app: &App, text: &IncomingText) -> Result<Option<Keyword>, DbError> {
-    match keyword(&text.text, text.opt_out_type.as_deref()) {
-        None if is_yes(&text.text) && app.db.is_opted_out(&text.from, &text.to, None).await? => {
-            Ok(Some(Keyword::Start))
-        }
-        keyword => Ok(keyword),
+fn tell_of_loop() {
+    warn!("A peer got as many replies as SMS_LOOP_LIMIT allows: its texts are left unanswered for some minutes");
+}
+
+/// A keyword, and who tells the sender that it was understood.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    keyword: Keyword,
+    /// Whether we do; else Twilio does.
+    confirms: bool,
+}
+
+/// The keyword that a text is. YES counts as START only for those who opted out, and never on toll-free numbers, whose
+/// carriers do not take it for one; for all others it is an answer.
+async fn keyword_of(
+    app: &App,
+    text: &IncomingText,
+    to: &Address<'_>,
+    words: &Phrases,
+) -> Result<Option<Asked>, DbError> {
+    // Twilio, when it has read the text itself, has answered it too.
+    let confirms = app.config.sms.keyword_replies && text.opt_out_type.is_none();
+    if let Some(keyword) = keyword(&text.text, text.opt_out_type.as_deref()) {
+        return Ok(Some(Asked { keyword, confirms }));
     }
+    let english = app.phrases.of(&voices::languages()[0]);
+    if is_polite_stop(&text.text, |rest| words.is_courtesy(rest) || english.is_courtesy(rest)) {
+        return Ok(Some(Asked { keyword: Keyword::Stop, confirms: true }));
+    }
+    let is_start = is_yes(&text.text) && !to.is_toll_free() && is_opted_out(app, text).await?;
+    Ok(is_start.then_some(Asked { keyword: Keyword::Start, confirms }))
+}
+
+/// Does what a keyword asks for. A confirmation goes out with this answer, and with that to a redelivery.
+async fn answer_keyword(
+    app: &App,
+    text: &IncomingText,
+    new: NewMessage,
+    Asked { keyword, confirms }: Asked,
+    words: &Phrases,
+    deadline: Instant,
+) -> Result<Option<Reply>, DbError> {
+    info!(message.sid = text.message_sid, ?keyword, "A text is a keyword");
+    match keyword {
+        Keyword::Stop => app.db.log_stop(new, confirms.then(|| words.text_stopped.clone())).await?,
+        Keyword::Start => app.db.log_start(new, confirms.then(|| words.text_started.clone())).await?,
+        Keyword::Help => {
+            let is_answered = confirms && !is_opted_out(app, text).await?;
+            let ignored = Unasked::Ignored(reason::KEYWORD);
+            let unasked = if is_answered { Unasked::Confirmed(words.text_help.clone()) } else { ignored };
+            app.db.log_message(new, unasked).await?;
+        }
+    }
+    if confirms { stored_reply(app, &text.message_sid, deadline).await } else { Ok(None) }
+}
+
+async fn is_opted_out(app: &App, text: &IncomingText) -> Result<bool, DbError> {
+    app.db.is_opted_out(&text.from, &text.to, text.messaging_service_sid.as_deref()).await
 }
 
 fn new_message(app: &App, text: &IncomingText, party: Option<&Party>, channel: &'static str) -> NewMessage {
@@ -203,8 +272,11 @@ fn new_message(app: &App, text: &IncomingText, party: Option<&Party>, channel: &
         channel,
         from: text.from.clone(),
         to: text.to.clone(),
+        messaging_service_sid: text.messaging_service_sid.clone(),
+        profile_name: text.profile_name.clone(),
         text: text.text.clone(),
         media: text.media.clone(),
         at: app.clock.now(),
+        loop_limit: app.config.sms.loop_limit,
     }
 }

@@ -19,13 +19,11 @@ use tracing::{debug, error, info};
 pub async fn call(Signed(progress): Signed<CallProgress>, app: Data<&Arc<App>>) -> Result<StatusCode> {
     let event = progress.event(app.clock.now());
     debug!(call.sid = event.call_sid, call.status = event.status, "A call is {}", event.status);
-    let over = event.is_over().then(|| event.call_sid.clone());
-    if let Some(call_sid) = &over {
-        app.turns.hang_up(call_sid);
+    if event.is_over() {
+        app.turns.hang_up(&event.call_sid);
     }
-    before_twilio_gives_up(app.db.record_call(None, event)).await.map_err(out_of_reach)?;
-    if let Some(call_sid) = &over {
-        app.turns.call_over(call_sid);
+    if before_twilio_gives_up(app.db.record_call(None, event)).await.map_err(out_of_reach)? {
+        app.outbox.wake();
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -73,7 +71,8 @@ async fn record_reply(app: &App, report: Option<ReplyReport>) -> Result<StatusCo
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Twilio gives up after 15 seconds, and then it is as if nothing had been answered.
+/// Twilio gives up after 15 seconds, and then it is as if nothing had been answered. A report may use nearly all of them: what is
+/// lost by being late is told once more, while a call that gets no document in time ends (see `in_time.rs`).
 const DEADLINE: Duration = Duration::from_secs(13);
 
 /// The outcome of `work`, or in time that there is none.

@@ -1,12 +1,14 @@
 //! Callers who want a person: connected to the one number that is configured for them, or, when nobody takes the call, back
-//! to the assistant or to a voicemail. What is answered here depends on the request alone, so a redelivery hears the same words.
+//! to the assistant or to a voicemail. What is answered here is stored before it is sent, so that a redelivery hears the
+//! same, whatever sound is there by then.
 
 use super::in_time::Trouble;
+use super::link;
 use super::manner::{manner, refusal};
 use super::on_call::in_its_language;
-use super::requests::{DialEnd, Heard, Recorded, SpeechTurn};
+use super::requests::{CallerInput, DialEnd, Recorded, SpeechTurn};
+use super::turns::{keep, take_turn};
 use super::voicing::{Voiced, phrase};
-use super::{link, turns};
 use crate::app::App;
 use crate::conversation::call::OnCall;
 use crate::db::voice_answers::VoiceStep;
@@ -44,32 +46,37 @@ pub(super) async fn transferred(app: &App, end: &DialEnd, step: &VoiceStep) -> R
     let Some(call) = in_its_language(app, &end.call).await? else { return Ok(refusal(app)) };
     let (how, phrases) = manner(app, call.person());
     info!(call.sid = step.call_sid, answered = end.answered, "A transfer is over");
-    if end.answered {
-        return Ok(say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), &phrases.transfer_over), ""));
-    }
-    let action = link(app, &format!("/twilio/voice/turns/{}/offer", step.turn));
-    Ok(say_and_gather(&app.documents.answer, how, &phrase(app, call.person(), &phrases.transfer_failed), &action))
+    let twiml = if end.answered {
+        say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), &phrases.transfer_over), "")
+    } else {
+        let action = link(app, &format!("/twilio/voice/turns/{}/offer", step.turn));
+        say_and_gather(&app.documents.answer, how, &phrase(app, call.person(), &phrases.transfer_failed), &action)
+    };
+    keep(app, &call, &step.transferred(), twiml).await
 }
 
 /// `POST /twilio/voice/turns/{n}/offer`: a message, or else whatever was said is the next turn.
 pub(super) async fn offered(app: &Arc<App>, said: &SpeechTurn, step: &VoiceStep) -> Result<String, Trouble> {
     let Some(call) = in_its_language(app, &said.call).await? else { return Ok(refusal(app)) };
-    let wants_voicemail = match said.heard() {
+    let wants_voicemail = match said.input() {
         // Who says nothing to that has nothing to ask the assistant either.
-        Heard::Silence => true,
-        Heard::Again => false,
-        Heard::Words(words) => said.pressed("1") || app.phrases.of(call.person().language).wants_voicemail(&words),
+        CallerInput::Silence => true,
+        CallerInput::Again => false,
+        CallerInput::Words(words) => {
+            said.pressed("1") || app.phrases.of(call.person().language).wants_voicemail(&words)
+        }
     };
     if wants_voicemail {
-        return Ok(voicemail(app, &call, step.turn));
+        return keep(app, &call, &step.offered(), voicemail(app, &call, step.turn)).await;
     }
-    turns::take_turn(app, said, &VoiceStep { turn: step.turn + 1, ..step.clone() }).await
+    take_turn(app, said, &VoiceStep { turn: step.turn + 1, ..step.clone() }).await
 }
 
 /// `POST /twilio/voice/turns/{n}/recorded`
-pub(super) async fn recorded(app: &App, left: &Recorded) -> Result<String, Trouble> {
+pub(super) async fn recorded(app: &App, left: &Recorded, step: &VoiceStep) -> Result<String, Trouble> {
     let Some(call) = in_its_language(app, &left.call).await? else { return Ok(refusal(app)) };
     let (how, phrases) = manner(app, call.person());
     let words = if left.is_message { &phrases.voicemail_thanks } else { &phrases.voicemail_empty };
-    Ok(say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), words), ""))
+    let twiml = say_and_go(&app.documents.goodbye, how, &phrase(app, call.person(), words), "");
+    keep(app, &call, &step.recorded(), twiml).await
 }

@@ -7,10 +7,10 @@ use super::on_call::on_call;
 use super::origin::CalledUrl;
 use super::requests::{CallRequest, DialEnd, Recorded, SpeechTurn};
 use super::voicing::phrase;
-use super::{Signed, Twiml, link, next_turn, relay, transfer, turns};
+use super::{Signed, Twiml, link, next_turn, relay, telling, transfer, turns};
 use crate::app::App;
 use crate::config::Transport;
-use crate::db::voice_answers::VoiceStep;
+use crate::db::voice_answers::{LONGEST_ANSWER, VoiceStep};
 use crate::twilio::twiml::{say_and_gather, say_and_go};
 use poem::error::NotFoundError;
 use poem::web::{Data, Path};
@@ -21,14 +21,32 @@ use tracing::{error, info};
 /// `POST /twilio/voice`: a call comes in.
 #[handler]
 pub async fn incoming(Signed(call): Signed<CallRequest>, called: CalledUrl, app: Data<&Arc<App>>) -> Twiml {
-    match in_time(&app, || greet(&app, &call, &called)).await {
-        Ok(twiml) => Twiml(twiml),
-        Err(cause) => {
-            error!(call.sid = call.call_sid, error = %cause, "A call could not be taken");
-            let (how, phrases) = default_manner(&app);
-            Twiml(say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.unavailable), ""))
-        }
-    }
+    greeting(&app, &call, in_time(&app, || greet(&app, &call, &called)).await)
+}
+
+/// The greeting, or an excuse when there is none.
+fn greeting(app: &App, call: &CallRequest, greeted: std::result::Result<String, Trouble>) -> Twiml {
+    Twiml(greeted.unwrap_or_else(|cause| {
+        error!(call.sid = call.call_sid, error = %cause, "A call could not be taken");
+        let (how, phrases) = default_manner(app);
+        say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.unavailable), "")
+    }))
+}
+
+/// `POST /twilio/voice/placed/{order}`: a call that we placed is answered. Twilio's signature covers the order, so nobody else
+/// names one.
+#[handler]
+pub async fn placed(
+    Signed(call): Signed<CallRequest>,
+    Path(order): Path<i64>,
+    called: CalledUrl,
+    app: Data<&Arc<App>>,
+) -> Twiml {
+    let greet_known = || async {
+        app.db.record_placed_call(order, call.event(app.clock.now())).await?;
+        greet(&app, &call, &called).await
+    };
+    greeting(&app, &call, in_time(&app, greet_known).await)
 }
 
 /// `POST /twilio/voice/turns/{n}`: what the Gather of turn n - 1 heard.
@@ -47,7 +65,7 @@ pub async fn part(
     app: Data<&Arc<App>>,
 ) -> Result<Twiml> {
     let step = step(&call, n, k)?;
-    let answered = in_time(&app, || turns::take_part(&app, &call, &step)).await;
+    let answered = in_time(&app, || telling::take_part(&app, &call, &step)).await;
     Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
 }
 
@@ -71,16 +89,16 @@ pub async fn offer(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Da
 #[handler]
 pub async fn recorded(Signed(left): Signed<Recorded>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Result<Twiml> {
     let step = step(&left.call, n, 0)?;
-    let answered = in_time(&app, || transfer::recorded(&app, &left)).await;
+    let answered = in_time(&app, || transfer::recorded(&app, &left, &step)).await;
     Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
 }
 
-/// Turns and parts of one call; nobody speaks that often.
-const MOST_STEPS: u32 = 10_000;
+/// Turns of one call; nobody speaks that often.
+const MOST_TURNS: u32 = 10_000;
 
 /// The step that a URL of ours names; 404 when we never gave out such a URL.
 fn step(call: &CallRequest, n: u32, k: u32) -> Result<VoiceStep> {
-    if n == 0 || n > MOST_STEPS || k > MOST_STEPS {
+    if n == 0 || n > MOST_TURNS || i64::from(k) > LONGEST_ANSWER {
         return Err(NotFoundError.into());
     }
     Ok(VoiceStep { call_sid: call.call_sid.clone(), turn: n.into(), part: k.into() })
@@ -109,15 +127,22 @@ async fn greet(app: &Arc<App>, call: &CallRequest, called: &CalledUrl) -> Result
         let document = if call.is_ours() { &app.documents.goodbye } else { &app.documents.reject };
         return Ok(document.render(&[]));
     }
-    if on_the_line.purpose.is_some() {
-        info!(call.sid = call.call_sid, user.id = person.user_id, "A call of ours was answered");
-        return turns::speak_first(app, on_the_line, event).await;
-    }
-    info!(call.sid = call.call_sid, user.id = person.user_id, "Answered a call");
+    let is_placed = on_the_line.purpose.is_some();
+    info!(call.sid = call.call_sid, user.id = person.user_id, is_placed, "A call is answered");
     let (how, phrases) = manner(app, person);
     if person.voice_transport.unwrap_or(app.config.voice.transport) == Transport::Relay {
-        return Ok(relay::hand_over(app, &on_the_line, called, &phrases.greeting));
+        // Where we called, the model has the first words.
+        let greeting = if is_placed { "" } else { &phrases.greeting };
+        return Ok(relay::hand_over(app, &on_the_line, called, greeting));
+    }
+    if is_placed {
+        return turns::speak_first(app, on_the_line, event).await;
     }
     let action = link(app, "/twilio/voice/turns/1");
-    Ok(say_and_gather(&app.documents.incoming, how, &phrase(app, person, &phrases.greeting), &action))
+    let twiml = say_and_gather(&app.documents.incoming, how, &phrase(app, person, &phrases.greeting), &action);
+    // What Twilio reads is the same each time; what it plays depends on the sound that is there.
+    if app.synthesiser.is_none() {
+        return Ok(twiml);
+    }
+    turns::keep(app, &on_the_line, &VoiceStep::greeting(&call.call_sid), twiml).await
 }

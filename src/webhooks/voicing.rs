@@ -60,7 +60,7 @@ impl<'a> From<&'a Voiced> for Words<'a> {
 }
 
 /// The next words of an answer.
-pub(super) struct Part {
+pub(super) struct VoicedPart {
     /// How many of the sentences it tells.
     pub(super) sentences: usize,
     /// The words.
@@ -86,7 +86,7 @@ pub(super) async fn part(
     progress: &Progress,
     told: usize,
     deadline: Instant,
-) -> Part {
+) -> VoicedPart {
     let fresh = progress.sentences.get(told..).unwrap_or_default();
     let read = next_part(fresh, progress.ending.is_some());
     let fresh = &fresh[..read.sentences];
@@ -95,11 +95,11 @@ pub(super) async fn part(
     if sentences == 0 {
         // No words need no sound.
         let plays = fresh.is_empty().then(Vec::new);
-        return Part { sentences: read.sentences, words: Voiced { says: read.says, plays } };
+        return VoicedPart { sentences: read.sentences, words: Voiced { says: read.says, plays } };
     }
     let url = |index| Spoken::Sentence { call_sid: step.call_sid.clone(), turn: step.turn, index }.url(app, voice);
     let plays = Some((told..told + sentences).map(url).collect());
-    Part { sentences, words: Voiced { says: says(&fresh[..sentences]), plays } }
+    VoicedPart { sentences, words: Voiced { says: says(&fresh[..sentences]), plays } }
 }
 
 /// How many of the sentences can be played, counted from the first one.
@@ -159,11 +159,11 @@ pub(super) fn prepare(app: &Arc<App>, call: &OnCall, turn: i64) {
 }
 
 /// How long words wait for their sound when `deadline` is when the caller should hear something.
-fn patience(deadline: Instant) -> Duration {
+pub(super) fn patience(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()).clamp(SHORTEST_WAIT, LONGEST_WAIT)
 }
 
 /// The voice that a person prefers, or the default where that is none of OpenAI's.
-fn voice(person: &Person) -> &'static str {
+pub(super) fn voice(person: &Person) -> &'static str {
     voices::openai_voice(&person.tts_voice).unwrap_or(voices::DEFAULT_VOICE)
 }

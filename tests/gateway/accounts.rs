@@ -114,10 +114,16 @@ on_both_databases! {
         has_a_text_sent(&app, "Main Street 5").await;
         let gate = app.llm.decides("yes", "You are welcome.").waits();
         app.twilio.wait_for_sent(1).await;
-        app.text("SM1", CALLER, "Thanks").await;
+        let came_through = ("MessagingServiceSid", SERVICE);
+        let thanks = [("MessageSid", "SM1"), ("From", CALLER), ("To", OURS), ("Body", "Thanks"), came_through];
+        app.webhook("/twilio/sms", &thanks).await;
         gate.open();
-        let from: Vec<_> = app.twilio.wait_for_sent(2).await.into_iter().map(|sent| (sent.from, sent.body)).collect();
-        assert_eq!(from, [(SERVICE.to_owned(), "Main Street 5".to_owned()), (OURS.to_owned(), "You are welcome.".to_owned())]);
+        app.twilio.wait_for_sent(2).await;
+        let order = json!({ "user_id": 1, "text": "We are open." });
+        assert_eq!(app.api("POST", "/sms/send", Some(order)).await.status, 201);
+        let sent = app.twilio.wait_for_sent(3).await;
+        let sent: Vec<_> = sent.iter().map(|sent| (sent.from.as_str(), sent.body.as_str())).collect();
+        assert_eq!(sent, [(SERVICE, "Main Street 5"), (OURS, "You are welcome."), (SERVICE, "We are open.")]);
     }
 
     async fn a_send_through_the_service_whose_answer_was_lost_is_looked_up(database) {

@@ -151,6 +151,15 @@ fn cases() -> Vec<Case> {
         ),
         ("POST", "/conversation/", said.clone(), said_fields()),
         ("POST", "/sms/decision", said, said_fields()),
+        (
+            "POST",
+            "/sms/send",
+            json!({ "user_id": 1, "text": "Hello." }),
+            vec![
+                ("user_id", [no_id(), missing(), null()].concat()),
+                ("text", [no_text(), missing(), null(), texts([&"x".repeat(1_601)])].concat()),
+            ],
+        ),
     ]
 }
 

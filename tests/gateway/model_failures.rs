@@ -159,7 +159,7 @@ async fn a_request_ends_when_its_own_time_does() {
 }
 
 #[tokio::test]
-async fn an_unusable_answer_is_asked_for_once_more_and_never_stored() {
+async fn an_unusable_answer_is_asked_for_once_more_and_never_stored_and_a_text_waits_for_a_person() {
     let (_database, app) = gateway_with(&[]).await;
     let mut unusable = vec![
         completion("", "stop"),
@@ -185,11 +185,23 @@ async fn an_unusable_answer_is_asked_for_once_more_and_never_stored() {
             let before = app.llm.request_count();
             app.llm.answers_raw(200, &[("Content-Type", "application/json")], body);
             app.llm.answers_raw(200, &[("Content-Type", "application/json")], body);
-            assert_come_back_later(&ask(&app, path).await);
+            let answer = ask(&app, path).await;
+            if path == "/sms/decision" {
+                let decision = answer.json();
+                assert_eq!((&decision["decision"], &decision["needs_human"]), (&json!("no"), &json!(true)), "{body}");
+                assert_eq!((&decision["reply_text"], &decision["confidence"]), (&json!(""), &json!(null)), "{body}");
+                assert!(decision["reason"].as_str().unwrap().starts_with("the model gave no usable answer"));
+            } else {
+                assert_come_back_later(&answer);
+            }
             assert_eq!(app.llm.request_count() - before, 2, "{path}: {body}");
         }
     }
-    assert_no_answer_stored(&app).await;
+    let history = app.get("/history/1?limit=500").await;
+    assert_eq!(history["conversations"], json!([]));
+    let texts = history["sms"].as_array().unwrap();
+    assert_eq!(texts.len(), unusable.len());
+    assert!(texts.iter().all(|text| text["decision"] == "unsure" && text["reply_text"].is_null()), "{history}");
     for path in BOTH {
         for body in &unusable[..11] {
             app.llm.answers_raw(200, &[("Content-Type", "application/json")], body);
@@ -197,7 +209,7 @@ async fn an_unusable_answer_is_asked_for_once_more_and_never_stored() {
             assert_eq!(ask(&app, path).await.status, 200, "{path}: the second answer after {body}");
         }
     }
-    let history = app.get("/history/1").await;
+    let history = app.get("/history/1?limit=11").await;
     let all_are = |list: &str, field: &str, value: &str| {
         history[list].as_array().unwrap().iter().all(|entry| entry[field] == value)
     };

@@ -4,15 +4,18 @@
 use crate::api_support::{assert_fields, faulty_fields, problem};
 use crate::support::app::{Answer, CALLER, Database, KEY, OURS, TestApp, on_both_databases};
 use crate::support::caller::{Ending, Exchange, Phone};
+use crate::support::fake_llm::Between;
 use crate::support::fake_twilio::PlacedCall;
+use crate::support::scripted_server::Gate;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 use switchboard::db::Db;
 use switchboard::db::calls::CallEvent;
-use switchboard::db::live_calls::NewPlacedCall;
+use switchboard::db::placed_calls::ChangeClaim;
 
 const PUBLIC: (&str, &str) = ("PUBLIC_BASE_URL", "https://gateway.example.com");
+const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 const PURPOSE: &str = "Say that the bicycle is ready.";
 const OPENING: &str = "Hello Ann, your bicycle is ready.";
 const CALL: &str = "id user_id call_sid direction from_number to_number status purpose answered_by duration_seconds started_at \
@@ -77,6 +80,32 @@ async fn a_message_that_another_gateway_leaves_stops_the_model() {
     one.llm.wait_for_in_flight(0).await;
 }
 
+#[tokio::test]
+async fn what_a_process_that_died_owed_a_machine_is_done_once() {
+    let Some(database) = Database::postgres().await else { return };
+    let app = start(&database).await;
+    let db = Db::open_postgres(&database.url()).await.unwrap();
+    for (number, was_told) in [false, true].into_iter().enumerate() {
+        let user = app.user(&format!("user{number}"), &format!("+1415555012{number}")).await;
+        app.create("/calls/", order(user)).await;
+        let placed = app.twilio.placed_calls().pop().unwrap();
+        let mut phone = app.answers(&placed).await;
+        phone.machine_detected("human").await;
+        // It died after it had asked Twilio, or before.
+        let claim = db.claim_change(&placed.sid, "machine_end_beep").await.unwrap();
+        assert_eq!(claim, ChangeClaim::Granted);
+        if was_told {
+            let mut message = report_of(&phone, "machine_end_beep");
+            message.url = format!("{}/twilio/voice/message", PUBLIC.1);
+            phone.redeliver(&message).await.voice();
+        }
+        assert_eq!(phone.redeliver(&report_of(&phone, "machine_end_beep")).await.status, 204);
+        assert_eq!(app.twilio.call_updates().len(), 1, "was told: {was_told}");
+        assert_eq!(app.get(&format!("/calls/{}", placed.sid)).await["answered_by"], "machine_end_beep");
+    }
+    db.close().await;
+}
+
 on_both_databases! {
     async fn a_person_is_called_told_the_purpose_and_talked_with(database) {
         let app = start(&database).await;
@@ -87,9 +116,9 @@ on_both_databases! {
         let placed = app.twilio.placed_calls().remove(0);
         assert_eq!((placed.to.as_str(), placed.from.as_str(), call["call_sid"].as_str()), (CALLER, OURS, Some(placed.sid.as_str())));
         for (field, value) in [
-            ("Url", "https://gateway.example.com/twilio/voice"),
-            ("StatusCallback", "https://gateway.example.com/twilio/voice/status"),
-            ("AsyncAmdStatusCallback", "https://gateway.example.com/twilio/voice/answered-by"),
+            ("Url", "https://gateway.example.com/twilio/voice/placed/1#rc=2&rp=all"),
+            ("StatusCallback", "https://gateway.example.com/twilio/voice/status#rc=2&rp=all"),
+            ("AsyncAmdStatusCallback", "https://gateway.example.com/twilio/voice/answered-by#rc=2&rp=all"),
             ("TimeLimit", "1800"),
             ("Timeout", "30"),
         ] {
@@ -119,6 +148,7 @@ on_both_databases! {
         assert_eq!(json!(about.map(|field| live[field].clone())), expected);
         let turns: Vec<_> = live["turns"].as_array().unwrap().iter().map(|turn| (&turn["turn"], &turn["gpt_response"])).collect();
         assert_eq!(turns, [(&json!(1), &json!(OPENING)), (&json!(2), &json!("We close at six."))]);
+        assert_eq!(live["turns"][0]["input_text"], "", "the assistant spoke first");
         assert_fields(&live["turns"][0], "turn input_text gpt_response heard_text created_at");
 
         app.clock.advance(30);
@@ -170,6 +200,65 @@ on_both_databases! {
         let call = app.get(&format!("/calls/{}", placed.sid)).await;
         assert_eq!((&call["answered_by"], &call["status"]), (&json!("machine_end_beep"), &json!("completed")));
         assert_eq!(call["turns"][0]["heard_text"], json!(null), "all of it was heard");
+    }
+
+    async fn a_placed_call_over_conversation_relay_speaks_first(database) {
+        let app = start_with(&database, &[RELAY]).await;
+        let placed = placed(&app).await;
+        app.llm.says(OPENING);
+        let mut phone = app.answers(&placed).await;
+        assert_eq!(phone.connect().unwrap().attr("welcomeGreeting"), None);
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.hears_turn().await, OPENING);
+        app.llm.says("We close at six.");
+        relay.says("Great, until when are you open?").await;
+        assert_eq!(relay.hears_turn().await, "We close at six.");
+        let told = &app.llm.requests()[1]["messages"];
+        assert!(told[0]["content"].as_str().unwrap().contains(PURPOSE), "{told}");
+        assert_eq!((&told[1]["content"], &told[2]["content"]), (&json!("(the call is answered)"), &json!(OPENING)));
+        relay.says("Goodbye!").await;
+        phone.relay_ended(relay.until_end().await).await;
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+        let call = app.get(&format!("/calls/{}", placed.sid)).await;
+        let turns: Vec<_> = call["turns"].as_array().unwrap().iter().map(|turn| &turn["turn"]).collect();
+        assert_eq!(turns, [1, 2, 3]);
+    }
+
+    async fn a_machine_that_answers_a_call_over_conversation_relay_gets_its_message(database) {
+        let app = start_with(&database, &[RELAY]).await;
+        let placed = placed(&app).await;
+        app.llm.says(OPENING);
+        let mut phone = app.answers(&placed).await;
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.hears_turn().await, OPENING);
+        let _held = app.llm.says("And who are you?").waits();
+        relay.says("This is the voicemail of Ann.").await;
+        app.llm.wait_for_in_flight(1).await;
+        phone.machine_detected("machine_end_beep").await;
+        // Twilio leaves the session for the document that the call is redirected to.
+        let left = relay.closes();
+        is_changed(&app, &mut phone).await;
+        left.await;
+        assert_eq!((phone.hears(), phone.ended_by()), (&[OPENING.to_owned()][..], Some(Ending::Hangup)));
+        app.llm.wait_for_in_flight(0).await;
+    }
+
+    async fn a_machine_that_breaks_into_the_first_words_of_a_session_is_left_the_purpose(database) {
+        let app = start_with(&database, &[RELAY]).await;
+        let placed = placed(&app).await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Hello Ann, ", "your bicycle ", "is ready."], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        let mut phone = app.answers(&placed).await;
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.next_message().await["token"], "Hello Ann, ");
+        app.llm.says("And who are you?");
+        relay.says("This is the voicemail of Ann.").await;
+        relay.hears_turn().await;
+        phone.machine_detected("machine_end_beep").await;
+        relay.closes().await;
+        is_changed(&app, &mut phone).await;
+        assert_eq!(phone.hears(), [format!("Hello, this is an automated call. It is about the following: {PURPOSE}")]);
     }
 
     async fn a_machine_that_answers_before_the_model_is_left_the_purpose(database) {
@@ -242,9 +331,12 @@ on_both_databases! {
         let gate = app.twilio.waits();
         let at_the_same_time = async {
             app.twilio.wait_for_call_updates(1).await;
-            let again = phone.redeliver(&machine).await.status;
-            gate.open();
-            again
+            let twilio_answers = async {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                gate.open();
+            };
+            let (again, ()) = tokio::join!(phone.redeliver(&machine), twilio_answers);
+            again.status
         };
         let (first, again) = tokio::join!(phone.redeliver(&machine), at_the_same_time);
         assert_eq!((first.status, again), (204, 204));
@@ -408,9 +500,15 @@ on_both_databases! {
             assert_eq!(again.headers["idempotency-replayed"], "true");
             assert_eq!(app.twilio.post_count(), posts + 1);
         }
-        // The person answers it all the same, and is greeted.
-        let phone = app.answers(&app.twilio.placed_calls()[0]).await;
-        assert_eq!(phone.hears(), ["Hello! How can I help you?"]);
+        // The person answers it all the same, and hears why.
+        app.llm.says(OPENING);
+        let placed = app.twilio.placed_calls().remove(0);
+        let mut phone = app.answers(&placed).await;
+        assert_eq!(phone.hears(), [OPENING]);
+        assert!(app.llm.requests()[0]["messages"][0]["content"].as_str().unwrap().contains(PURPOSE));
+        phone.machine_detected("human").await;
+        let call = app.get(&format!("/calls/{}", placed.sid)).await;
+        assert_eq!(json!([call["user_id"], call["purpose"], call["answered_by"]]), json!([user, PURPOSE, "human"]));
     }
 
     async fn a_call_that_was_not_placed_may_be_tried_again_with_its_key(database) {
@@ -428,6 +526,16 @@ on_both_databases! {
         }
         assert_eq!(app.get(&format!("/history/{user}/calls")).await, json!([]));
         assert_eq!(place_with(&app, "one", &order(user)).await.status, 201);
+    }
+
+    async fn all_settings_that_are_missing_are_named(database) {
+        let none = [("TWILIO_ACCOUNT_SID", ""), ("PUBLIC_BASE_URL", ""), ("TWILIO_PHONE_NUMBERS", "")];
+        let app = start_with(&database, &none).await;
+        let user = app.user("ann", CALLER).await;
+        let told = problem(&app.api("POST", "/calls/", Some(order(user))).await, 503);
+        for (setting, _) in none {
+            assert!(told["detail"].as_str().unwrap().contains(setting), "{told}");
+        }
     }
 
     async fn a_missing_setting_is_named(database) {
@@ -467,19 +575,8 @@ on_both_databases! {
         };
         db.record_call(None, report("ringing")).await.unwrap();
         assert_eq!(db.call(UNKNOWN).await.unwrap().unwrap().user_id, ann, "by the numbers alone");
-        let (status, purpose) = (text("queued"), text(PURPOSE));
-        let (from, to) = (text(OURS), text(CALLER));
-        let new = NewPlacedCall {
-            account_sid: None,
-            call_sid: text(UNKNOWN),
-            user_id: bob,
-            from,
-            to,
-            status,
-            purpose,
-            at: 2_000_000,
-        };
-        db.record_placed_call(new).await.unwrap();
+        let order = db.order_call(bob, PURPOSE, 500_000).await.unwrap();
+        db.record_placed_call(order, CallEvent { at: 2_000_000, ..report("queued") }).await.unwrap();
         let call = db.call(UNKNOWN).await.unwrap().unwrap();
         assert_eq!((call.user_id, call.status.as_str(), call.purpose.as_deref()), (bob, "ringing", Some(PURPOSE)));
         db.record_call(None, report("in-progress")).await.unwrap();

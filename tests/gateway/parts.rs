@@ -263,3 +263,26 @@ async fn all_heard(call: &crate::support::app::Call<'_>, words: &str) -> String 
     assert!(heard.gather().is_some());
     all.join(" ")
 }
+
+#[tokio::test]
+async fn a_gateway_whose_clock_is_ahead_or_behind_loses_no_patience() {
+    let Some(database) = Database::postgres().await else { return };
+    let hasty = [("VOICE_REPLY_BUDGET", "0.1")];
+    let (one, other) = tokio::join!(TestApp::start_with(&database, &hasty), TestApp::start_with(&database, &hasty));
+    other.clock.advance(120);
+    for (asked, goes_on) in [(&one, &other), (&other, &one)] {
+        let mut phone = asked.dials(CALLER, OURS).await.step_by_step();
+        let gate = asked.llm.says("It is noon.").waits();
+        phone.says("What time is it?").await;
+        phone.moves_to(goes_on);
+        for _ in 0..2 {
+            phone.goes_on().await;
+            assert!(!phone.is_heard(), "more is to come: {:?}", phone.hears());
+        }
+        gate.open();
+        while !phone.is_heard() {
+            phone.goes_on().await;
+        }
+        assert_eq!(phone.hears().last().unwrap(), "It is noon.");
+    }
+}

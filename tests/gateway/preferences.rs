@@ -5,7 +5,7 @@ use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use serde_json::{Value, json};
 
 const FIELDS: &str = "id user_id language tts_voice auto_reply_enabled conversation_timeout notifications_enabled \
-     forward_number voice_transport created_at updated_at";
+     forward_number voice_transport time_zone created_at updated_at";
 
 /// The values that were chosen, without ids and times.
 fn chosen(preferences: &Value) -> Value {
@@ -27,7 +27,7 @@ on_both_databases! {
         assert_fields(&made, FIELDS);
         let defaults = json!({ "language": "en", "tts_voice": "nova", "auto_reply_enabled": true,
             "conversation_timeout": 300, "notifications_enabled": true, "forward_number": null,
-            "voice_transport": null });
+            "voice_transport": null, "time_zone": null });
         assert_eq!((chosen(&made), &made["user_id"]), (defaults, &json!(user)));
         assert!(made["id"].is_i64() && made["id"] != made["user_id"], "so that the two cannot be mixed up here");
         assert_time(&made["created_at"]);
@@ -61,13 +61,13 @@ on_both_databases! {
         let user = app.user("ann", CALLER).await;
         let given = json!({ "language": "de", "tts_voice": "onyx", "auto_reply_enabled": false,
             "conversation_timeout": 0, "notifications_enabled": false, "forward_number": "+493012345678",
-            "voice_transport": "gather" });
+            "voice_transport": "gather", "time_zone": "Europe/Berlin" });
         let made = app.create(&format!("/preferences/?user_id={user}"), given.clone()).await;
         assert_eq!(chosen(&made), given);
         let by_id = format!("/preferences/{}", made["id"]);
         let other = json!({ "language": "fr", "tts_voice": "nova", "auto_reply_enabled": true,
             "conversation_timeout": 3600, "notifications_enabled": true, "forward_number": null,
-            "voice_transport": "relay" });
+            "voice_transport": "relay", "time_zone": "Asia/Kolkata" });
         let mut expected = given;
         for (field, value) in other.as_object().unwrap() {
             expected[field] = value.clone();
@@ -76,7 +76,8 @@ on_both_databases! {
         }
         assert_eq!(chosen(&app.api("PUT", &by_id, Some(json!({}))).await.json()), expected);
         expected["voice_transport"] = Value::Null;
-        let emptied = app.api("PUT", &by_id, Some(json!({ "voice_transport": null }))).await;
+        expected["time_zone"] = Value::Null;
+        let emptied = app.api("PUT", &by_id, Some(json!({ "voice_transport": null, "time_zone": null }))).await;
         assert_eq!((emptied.status, chosen(&emptied.json())), (200, expected.clone()));
         assert_eq!(chosen(&app.get(&format!("/preferences/{user}")).await), expected);
     }
@@ -134,6 +135,17 @@ on_both_databases! {
         let by_id = format!("/preferences/{}", made["id"]);
         problem(&app.api("PUT", &by_id, Some(json!({ "voice_transport": "gathers" }))).await, 422);
         assert_eq!(app.get(&format!("/preferences/{user}")).await, made, "nothing was changed");
+    }
+
+    async fn a_time_zone_must_be_one_there_is_and_is_told_as_it_is_written(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        let path = format!("/preferences/?user_id={user}");
+        for wrong in [json!("Mars/Olympus"), json!("+01:00"), json!(""), json!(1)] {
+            let told = problem(&app.api("POST", &path, Some(json!({ "time_zone": wrong }))).await, 422);
+            assert_eq!(faulty_fields(&told), ["time_zone"], "{told}");
+        }
+        assert_eq!(app.create(&path, json!({ "time_zone": "america/new_york" })).await["time_zone"], "America/New_York");
     }
 
     async fn a_voice_must_speak_the_language(database) {

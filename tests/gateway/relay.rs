@@ -33,7 +33,8 @@ on_both_databases! {
         assert_eq!((connection.attr("language"), connection.attr("transcriptionLanguage")), (Some("de-DE"), Some("de-DE")));
         assert_eq!((connection.attr("interruptible"), connection.attr("dtmfDetection")), (Some("any"), Some("true")));
         assert!(connection.attr("voice").is_some_and(|voice| !voice.contains("Polly.") && !voice.contains("Google.")));
-        assert!(connection.find_all("Language").len() > 12);
+        let languages: Vec<_> = connection.find_all("Language").iter().map(|language| language.attr("code").unwrap().to_owned()).collect();
+        assert_eq!(languages, ["de-DE"], "nobody changes the language");
         assert_eq!(phone.hears().len(), 1, "the greeting is said by Twilio");
 
         let mut relay = phone.relay().await;
@@ -283,6 +284,7 @@ on_both_databases! {
     async fn the_model_may_end_the_call_and_change_the_language(database) {
         let app = TestApp::start_with(&database, &[RELAY, ("VOICE_TOOLS", "end_call,switch_language")]).await;
         let mut phone = app.dials(CALLER, OURS).await;
+        assert!(phone.connect().unwrap().find_all("Language").len() > 12);
         let mut relay = phone.relay().await;
         app.llm.says_and_calls("One moment.", "switch_language", r#"{"language":"de"}"#);
         app.llm.says("Gern.");
@@ -489,6 +491,35 @@ on_both_databases! {
         assert_eq!(app.llm.request_count(), 0);
     }
 
+    async fn a_session_of_another_account_is_refused(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        phone.relay_of("AC00000000000000000000000000000002").await.until_cut().await;
+    }
+
+    async fn an_answer_that_breaks_off_twice_ends_with_an_apology_and_counts_all_its_tokens(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("MAX_RETRIES", "0"), ("VOICE_TOOLS", "switch_language")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.breaks_mid_stream("Once upon a time");
+        app.llm.breaks_mid_stream("there was");
+        relay.says("Tell me a story").await;
+        assert_eq!(relay.hears_turn().await, format!("Once upon a time there was {APOLOGY}"));
+        assert_eq!(app.llm.request_count(), 2, "it is asked for again once");
+        // Each of the two requests of an answer counts.
+        app.llm.says_and_calls("One moment.", "switch_language", r#"{"language":"en"}"#);
+        app.llm.breaks_mid_stream("It is");
+        app.llm.says("five.");
+        relay.says("What is it?").await;
+        assert_eq!(relay.hears_turn().await, "One moment. It is five.");
+        let whole = app.until("/history/1/conversations", |turns| turns[0]["output_tokens"] != 0).await[0].clone();
+        app.llm.says("five.");
+        relay.says("What?").await;
+        relay.hears_turn().await;
+        let single = app.until("/history/1/conversations", |turns| turns[0]["turn"] == 3 && turns[0]["output_tokens"] != 0).await[0].clone();
+        assert!(whole["output_tokens"].as_i64() > single["output_tokens"].as_i64(), "{whole} {single}");
+    }
+
     async fn frames_that_mean_nothing_are_survived(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let phone = app.dials(CALLER, OURS).await;
@@ -551,6 +582,12 @@ on_both_databases! {
         relay.hears_turn().await;
         phone.relay_ended(relay.drops()).await;
         assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("I want to leave a message").await;
+        app.until("/history/1/conversations", |turns| turns[0]["input_text"] == "I want to leave a message" && turns[0]["gpt_response"].is_string()).await;
+        phone.relay_ended(relay.drops()).await;
+        assert!(phone.is_recording() && phone.hears()[0].contains("after the tone"));
     }
 
     async fn the_end_of_a_session_is_understood_however_little_is_told_of_it(database) {

@@ -1,8 +1,9 @@
 //! Health, the key, and the documentation.
 
 use crate::api_support::{assert_come_back_later, assert_fields, operations, problem, send};
-use crate::support::app::{Answer, CALLER, Database, KEY, TestApp, on_both_databases};
+use crate::support::app::{ACCOUNT, Answer, CALLER, Database, KEY, OURS, TOKEN, TestApp, on_both_databases};
 use crate::support::postgres;
+use crate::support::signing::{encode_form, sign};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection};
 use std::collections::BTreeSet;
@@ -207,7 +208,16 @@ async fn every_operation_documents_itself_and_its_failures() {
             assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{named} {status}");
         }
     }
-    assert_eq!(operations.len(), 23, "{names:?}");
+    assert_eq!(operations.len(), 29, "{names:?}");
+}
+
+/// The id of a text that has a draft.
+async fn drafted(app: &TestApp) -> Value {
+    app.llm.decides("unsure", "I will ask.");
+    let text = [("AccountSid", ACCOUNT), ("MessageSid", "SM1"), ("From", CALLER), ("To", OURS), ("Body", "Hello")];
+    let signature = sign(TOKEN, "https://gateway.example.com/twilio/sms", &text);
+    app.post_form("/twilio/sms", &encode_form(&text), Some(&signature)).await;
+    app.until("/sms/drafts/?user_id=1", |drafts| !drafts[0].is_null()).await[0]["id"].clone()
 }
 
 #[tokio::test]
@@ -224,12 +234,12 @@ async fn the_documents_examples_are_accepted() {
         let reference =
             operation.document["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str().unwrap();
         let example = document.pointer(reference.trim_start_matches('#')).unwrap()["example"].clone();
-        let path = if operation.path.starts_with("/preferences") && operation.method == "POST" {
-            "/preferences/?user_id=1"
-        } else {
-            &operation.path
+        let path = match (operation.method.as_str(), operation.path.trim_end_matches('/')) {
+            ("POST", "/preferences") => "/preferences/?user_id=1".to_owned(),
+            ("POST", "/sms/1/send") => format!("/sms/{}/send", drafted(&app).await),
+            _ => operation.path.clone(),
         };
-        let answer = send(&app, &operation.method, path, "application/json", example.to_string()).await;
+        let answer = send(&app, &operation.method, &path, "application/json", example.to_string()).await;
         assert!((200..300).contains(&answer.status), "{} {path}: {example} → {}", operation.method, answer.body);
     }
 }

@@ -11,17 +11,17 @@ use futures_util::future::join_all;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-const STORY: [&str; 3] = [
+pub const STORY: [&str; 3] = [
     "Once upon a time there was a telephone that nobody ever wanted to answer again. ",
     "Then one day somebody called it, and it spoke for the very first time in years. ",
     "They lived happily ever after.",
 ];
-const GREETING: &str = "Hello! How can I help you?";
-const ANSWER: &str = "This is the scripted answer.";
+pub const GREETING: &str = "Hello! How can I help you?";
+pub const ANSWER: &str = "This is the scripted answer.";
 const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
 
 /// A gateway whose calls are spoken by OpenAI's voices, one sound for each voice and sentence.
-async fn speaking(database: &Database, more: &[(&str, &str)]) -> TestApp {
+pub async fn speaking(database: &Database, more: &[(&str, &str)]) -> TestApp {
     let settings = [SPOKEN, more].concat();
     let app = TestApp::start_with(database, &settings).await;
     app.llm.speech_tells_words();
@@ -40,7 +40,7 @@ async fn caller(app: &TestApp) -> Phone {
 }
 
 /// Fetches a URL as Twilio does, without a signature.
-async fn fetch(app: &TestApp, url: &str) -> Answer {
+pub async fn fetch(app: &TestApp, url: &str) -> Answer {
     Answer::of(app.http.get(url)).await
 }
 
@@ -58,12 +58,12 @@ async fn hears(app: &TestApp, phone: &Phone) -> Vec<String> {
 }
 
 /// The sound of a sentence, as text.
-fn said(voice: &str, sentence: &str) -> String {
+pub fn said(voice: &str, sentence: &str) -> String {
     String::from_utf8(sound_of(voice, sentence.trim())).unwrap()
 }
 
 /// Waits until so many sentences were asked of the speech endpoint.
-async fn speeches(app: &TestApp, count: usize) {
+pub async fn speeches(app: &TestApp, count: usize) {
     until(|| app.llm.speech_requests().len() >= count, || format!("{:?}", app.llm.speech_requests())).await;
 }
 
@@ -246,6 +246,35 @@ on_both_databases! {
         assert_eq!(hears(&app, &second).await, [said("nova", "Goodbye!")]);
         assert!(second.has_ended());
         assert_eq!(app.llm.speech_requests().len(), 3);
+    }
+
+    async fn a_document_that_is_delivered_again_is_the_same_though_its_sound_is_there_by_then(database) {
+        let person = [("TRANSFER_NUMBER", "+14155550177"), ("VOICE_REPLY_BUDGET", "0.1")];
+        let app = speaking(&database, &person).await;
+        let through_all = async |number: &str| {
+            let mut phone = app.dials(CALLER, OURS).await;
+            let mut heard = phone.hears().to_vec();
+            phone.presses("0").await;
+            heard.extend_from_slice(phone.hears());
+            phone.dial_ends("no-answer", 0).await;
+            heard.extend_from_slice(phone.hears());
+            phone.presses("1").await;
+            heard.extend_from_slice(phone.hears());
+            phone.leaves_message(number, &format!("{}/{number}", app.twilio.base_url()), 3).await;
+            heard.extend_from_slice(phone.hears());
+            (phone, heard)
+        };
+        let (first, read) = through_all("RE1").await;
+        assert!(read.len() >= 5 && !read.iter().any(|heard| heard.contains("/speech/")), "{read:?}");
+        speeches(&app, read.len()).await;
+        let (second, played) = through_all("RE2").await;
+        assert!(played.iter().all(|heard| heard.contains("/speech/")), "{played:?}");
+        app.clock.advance(16 * 60);
+        for phone in [first, second] {
+            for exchange in phone.trace() {
+                assert_eq!(phone.redeliver(exchange).await.body, exchange.answer.body, "{}", exchange.path());
+            }
+        }
     }
 
     async fn an_answer_is_played_again_from_the_sound_that_is_there(database) {

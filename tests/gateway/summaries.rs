@@ -118,6 +118,32 @@ on_both_databases! {
         assert!(told.as_str().unwrap().contains("Caller: Hello"), "{told}");
     }
 
+    async fn a_call_whose_end_is_all_that_a_gateway_sees_of_it_is_summed_up_at_once(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        phone.says("Hello").await;
+        let app = app.restart(&database, &[]).await;
+        phone.moves_to(&app);
+        phone.hangs_up().await;
+        summed_up(&app, user).await;
+    }
+
+    async fn a_call_that_we_placed_is_summed_up_without_words_that_nobody_said(database) {
+        let app = TestApp::start_with(&database, &[("PUBLIC_BASE_URL", "https://gateway.example.com")]).await;
+        let user = app.user("ann", CALLER).await;
+        app.create("/calls/", json!({ "user_id": user, "purpose": "Say that the bicycle is ready." })).await;
+        app.llm.says("Your bicycle is ready.");
+        let mut phone = app.answers(&app.twilio.placed_calls()[0]).await;
+        app.llm.says("At six.");
+        phone.says("When do you close?").await;
+        phone.hangs_up().await;
+        summed_up(&app, user).await;
+        let spoken = "Assistant: Your bicycle is ready.\nCaller: When do you close?\nAssistant: At six.";
+        assert_eq!(app.llm.summary_requests()[0]["messages"][1]["content"], spoken);
+        assert_eq!(app.get(&format!("/history/{user}/conversations")).await[1]["input_text"], "");
+    }
+
     async fn a_user_who_is_erased_meanwhile_leaves_no_summary(database) {
         let app = TestApp::start(&database).await;
         let user = app.user("ann", CALLER).await;

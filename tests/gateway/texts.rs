@@ -255,12 +255,6 @@ on_both_databases! {
         assert_eq!(texts(&app).await[0]["media"], json!([{ "url": "https://x.example/1", "content_type": "" }]));
     }
 
-    async fn a_long_reply_is_cut_to_one_message(database) {
-        let app = TestApp::start(&database).await;
-        app.llm.decides("yes", &"All is well. ".repeat(300));
-        let reply = app.text("SM1", CALLER, "Hello").await.messaging().messages().remove(0);
-        assert!(reply.chars().count() <= 1600 && reply.ends_with("well.…"));
-    }
 
     async fn a_stranger_is_refused_where_strangers_are_refused(database) {
         let app = TestApp::start_with(&database, &[("UNKNOWN_CALLERS", "refuse")]).await;

@@ -66,6 +66,7 @@ on_both_databases! {
         let left = &transcribed(&app, user, 1).await[0];
         assert_eq!((&left["recording_sid"], &left["duration_seconds"]), (&json!("RE1"), &json!(12)));
         assert_eq!(left["transcript"], "Please call me back about the invoice.");
+        assert_eq!(left["transcript_status"], "done");
         assert_time(&left["created_at"]);
         let texts = app.until(&format!("/history/{user}/sms"), |texts| texts[0]["reply_status"] == "queued").await;
         assert_eq!((&texts[0]["direction"], &texts[0]["reply_text"]), (&json!("outbound"), &json!(notice.body)));
@@ -119,7 +120,7 @@ on_both_databases! {
         let mut phone = at_the_beep(&app, CALLER).await;
         phone.leaves_message("RE1", &app.twilio.keeps_recording("RE1", &mp3()), 120).await;
         let body = app.twilio.wait_for_sent(1).await[0].body.clone();
-        assert!(body.encode_utf16().count() <= 1600 && body.ends_with("say.…"), "{body}");
+        assert!(body.encode_utf16().count() <= 1600 && body.ends_with("say. ..."), "{body}");
         assert_eq!(transcribed(&app, user, 1).await[0]["transcript"], words.trim());
     }
 
@@ -137,11 +138,13 @@ on_both_databases! {
         app.later(5);
         tried(2).await;
         assert_eq!(app.twilio.sent().len(), 0, "there may be words yet");
+        assert_eq!(app.get(&format!("/history/{user}/calls")).await[0]["voicemails"][0]["transcript_status"], "pending");
         app.later(900);
         let sent = app.twilio.wait_for_sent(1).await;
         assert_eq!(sent[0].body, format!("{CALLER} left a voicemail of 12 seconds."));
         let calls = app.get(&format!("/history/{user}/calls")).await;
-        assert_eq!(calls[0]["voicemails"][0]["transcript"], json!(null));
+        let left = &calls[0]["voicemails"][0];
+        assert_eq!((&left["transcript"], &left["transcript_status"]), (&json!(null), &json!("unavailable")));
     }
 
     async fn a_recording_that_is_not_there_yet_is_asked_for_again(database) {

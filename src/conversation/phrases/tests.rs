@@ -135,9 +135,12 @@ fn sentences_that_cannot_be_said_are_refused() {
 
 #[test]
 fn every_sentence_that_is_spoken_has_a_name_of_its_own() {
-    const UNSPOKEN: [&str; 10] = [
+    const UNSPOKEN: [&str; 13] = [
         "machine_message",
         "text_refused",
+        "text_stopped",
+        "text_started",
+        "text_help",
         "notice_voicemail",
         "notice_voicemail_silent",
         "unknown_caller",

@@ -70,7 +70,8 @@ async fn decisions_ask_for_a_schema() {
     assert_eq!((decision.verdict, decision.reply_text.as_str()), (Verdict::Yes, "Fine."));
     assert_eq!((decision.input_tokens, decision.output_tokens, decision.model.as_str()), (7, 3, "answering"));
     let sent = &fake.requests()[0].body;
-    assert_eq!(sent["response_format"]["json_schema"]["schema"]["required"], json!(["decision", "reply_text"]));
+    let required = &sent["response_format"]["json_schema"]["schema"]["required"];
+    assert_eq!(required, &json!(["confidence", "decision", "reason", "reply_text"]));
     let system = sent["messages"][0]["content"].as_str().unwrap();
     assert!(system.starts_with("Be kind.\n\nAnswer with one JSON object"), "{system}");
 }
@@ -110,6 +111,22 @@ async fn decisions_fall_back_to_what_the_server_takes_and_remember_it() {
         let formats: Vec<_> = fake.requests().iter().map(|r| r.body["response_format"]["type"].clone()).collect();
         assert_eq!(formats, [json!("json_schema"), json!("json_object"), Value::Null, Value::Null]);
     }
+}
+
+#[tokio::test]
+async fn a_decision_tells_how_sure_it_is_and_why_if_the_server_lets_it() {
+    let whole = r#"{"confidence":0.75,"decision":"no","reason":"He is\naway.","reply_text":"Sorry."}"#;
+    let bare = r#"Well: {"decision":"no","reply_text":"Sorry."}"#;
+    let fake =
+        Fake::answering([ok(&reply(whole, "stop")), status(400, "", "response_format"), ok(&reply(bare, "stop"))])
+            .await;
+    let model = model(&fake);
+    let decision = decide(&fake, &model).await;
+    assert_eq!((decision.confidence, decision.reason.as_deref()), (Some(0.75), Some("He is away.")));
+    let decision = decide(&fake, &model).await;
+    assert_eq!((decision.verdict, decision.confidence, decision.reason), (Verdict::No, None, None));
+    let told = fake.requests()[2].body["messages"][0]["content"].to_string();
+    assert!(told.contains("confidence") && told.contains("reason"), "{told}");
 }
 
 #[tokio::test]

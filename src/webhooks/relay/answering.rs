@@ -1,10 +1,12 @@
 //! A turn while its answer is spoken as the model gives it.
 
 use crate::conversation::plain::Plain;
-use crate::conversation::reply::{Cost, Reply, Said};
+use crate::conversation::reply::{Reply, Said};
+use crate::conversation::sentences::Sentences;
 use crate::conversation::talk::Talk;
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, TurnClaim, TurnEnd};
+use crate::twilio::voices::Language;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -12,57 +14,102 @@ use tokio::time::Instant;
 pub(super) struct Answering {
     pub(super) claim: TurnClaim,
     pub(super) turn: i64,
-    /// What the caller said.
-    pub(super) words: String,
     pub(super) reply: Reply,
-    /// Holds back what may still be markup.
-    pub(super) plain: Plain,
-    /// What was sent.
+    pub(super) cutter: Cutter,
+    /// What was given out.
     pub(super) talk: Talk,
-    /// What an answer that broke off took.
-    pub(super) cost_before: Cost,
-    /// Whether it broke off once and was asked for again.
-    pub(super) again: bool,
+    /// The same in sentences, where they are played.
+    pub(super) sentences: Vec<String>,
     pub(super) asked_at: Instant,
     /// When a filler is due, and when an apology, if no words come before.
     pub(super) filler_at: Instant,
     pub(super) late_at: Instant,
 }
 
+/// In which pieces the model's words are given out.
+pub(super) enum Cutter {
+    /// As they come; only what may still be markup is held back.
+    Words(Plain),
+    /// In whole sentences.
+    Sentences(Sentences),
+}
+
+/// What can be given out.
+pub(super) enum Fresh {
+    /// May be empty.
+    Words(String),
+    /// May be none.
+    Sentences(Vec<String>),
+}
+
+impl Cutter {
+    /// For words in this language, in sentences if they are played.
+    pub(super) fn new(are_played: bool, language: &Language) -> Self {
+        if are_played { Self::Sentences(Sentences::new(language)) } else { Self::Words(Plain::default()) }
+    }
+}
+
 impl Answering {
-    /// The next words to be sent, from the model's; may be empty.
-    pub(super) fn speakable(&mut self, piece: &str) -> String {
-        let words = self.plain.push(piece);
-        self.talk.say(&words);
-        words
+    /// What can be given out with more of the model's words.
+    pub(super) fn speakable(&mut self, piece: &str) -> Fresh {
+        let fresh = match &mut self.cutter {
+            Cutter::Words(plain) => Fresh::Words(plain.push(piece)),
+            Cutter::Sentences(cut) => Fresh::Sentences(cut.push(piece)),
+        };
+        self.tell(fresh)
     }
 
-    /// The words that were held back, at the end.
-    pub(super) fn rest(&mut self) -> String {
-        let words = self.plain.finish();
-        self.talk.say(&words);
-        words
+    /// What was held back, at the end.
+    pub(super) fn rest(&mut self) -> Fresh {
+        let fresh = match &mut self.cutter {
+            Cutter::Words(plain) => Fresh::Words(plain.finish()),
+            Cutter::Sentences(cut) => Fresh::Sentences(cut.finish()),
+        };
+        self.tell(fresh)
     }
 
-    /// The words that were held back, where others follow that stand apart.
-    pub(super) fn rest_apart(&mut self) -> String {
-        let mut words = self.rest();
-        if self.talk.needs_blank() {
-            self.talk.say(" ");
-            words.push(' ');
+    /// What was held back, where something follows that stands apart.
+    pub(super) fn rest_apart(&mut self) -> Fresh {
+        match self.rest() {
+            Fresh::Words(mut words) if self.talk.needs_blank() => {
+                self.talk.say(" ");
+                words.push(' ');
+                Fresh::Words(words)
+            }
+            fresh => fresh,
         }
-        words
+    }
+
+    /// The same where the answer broke off: half a sentence is left out if nothing of it was given out yet.
+    pub(super) fn rest_broken(&mut self) -> Fresh {
+        match &mut self.cutter {
+            Cutter::Words(_) => self.rest_apart(),
+            Cutter::Sentences(cut) => {
+                cut.finish();
+                Fresh::Sentences(Vec::new())
+            }
+        }
+    }
+
+    fn tell(&mut self, fresh: Fresh) -> Fresh {
+        match &fresh {
+            Fresh::Words(words) => self.talk.say(words),
+            Fresh::Sentences(sentences) => {
+                for sentence in sentences {
+                    if self.talk.needs_blank() {
+                        self.talk.say(" ");
+                    }
+                    self.talk.say(sentence);
+                }
+            }
+        }
+        fresh
     }
 
     /// There are words again: from now on the next ones are waited for, once those that were sent are spoken.
     pub(super) fn wait(&mut self, now: Instant, spoken_until: Instant, budget: Duration, patience: Duration) {
         self.filler_at = now.max(spoken_until) + budget;
         self.late_at = now + patience;
-    }
-
-    /// What it took so far.
-    pub(super) fn cost(&self) -> Cost {
-        self.cost_before.plus(self.reply.cost())
     }
 
     /// From the question until now, in milliseconds.
@@ -80,19 +127,24 @@ impl Answering {
                     self.rest();
                     return true;
                 }
-                Err(_) => return false,
+                Err(cause) => {
+                    self.rest_broken();
+                    if self.reply.go_on_after(self.talk.answer(), cause).is_err() {
+                        return false;
+                    }
+                }
             }
         }
     }
 
     /// The end of the turn. Without any words it counts as failed.
     pub(super) fn end(&self, failed: bool, action: Option<&'static str>, heard: Heard) -> TurnEnd {
-        let (elapsed_ms, cost) = (self.elapsed_ms(), self.cost());
+        let (elapsed_ms, cost) = (self.elapsed_ms(), self.reply.cost());
         let answer = (!self.talk.is_empty()).then(|| Answer {
             text: self.talk.answer(),
             input_tokens: cost.input_tokens,
             output_tokens: cost.output_tokens,
-            model: cost.model,
+            model: cost.model.clone(),
             elapsed_ms,
         });
         TurnEnd { failed: failed || answer.is_none(), answer, action, heard, elapsed_ms }

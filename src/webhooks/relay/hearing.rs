@@ -2,19 +2,46 @@
 
 use super::line::Over;
 use super::session::Session;
-use super::speaking::Trouble;
+
 use crate::conversation::wishes::keys_in_words;
 use crate::twilio::relay_messages::{self, FrameError, FromTwilio};
 use poem::web::websocket::{CloseCode, Message};
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 /// How long another key is waited for, and how many there can be.
 const NEXT_KEY: Duration = Duration::from_millis(1500);
 const MOST_KEYS: usize = 64;
 /// Broken frames in a row after which the session is closed, as Twilio does on its side.
 const BROKEN: u32 = 10;
+
+/// What was heard of the caller.
+pub(super) struct Caller {
+    /// When there was something to hear last.
+    pub(super) heard_at: Instant,
+    /// How often in a row there was nothing, and the caller was asked to speak.
+    pub(super) silences: u32,
+    /// The keys pressed so far.
+    keys: String,
+    /// When they count as they are, unless there is another one.
+    pub(super) keys_at: Option<Instant>,
+}
+
+impl Caller {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { heard_at: now, silences: 0, keys: String::new(), keys_at: None }
+    }
+
+    fn is_there(&mut self) {
+        (self.heard_at, self.silences) = (Instant::now(), 0);
+    }
+
+    fn take_keys(&mut self) -> String {
+        self.keys_at = None;
+        std::mem::take(&mut self.keys)
+    }
+}
 
 impl Session {
     /// Takes a frame.
@@ -41,7 +68,7 @@ impl Session {
             }
             // Somebody is speaking, or coughed.
             FromTwilio::Prompt(_) => {
-                self.heard_at = Instant::now();
+                self.caller.heard_at = Instant::now();
                 Ok(())
             }
             FromTwilio::Dtmf(dtmf) => self.on_key(&dtmf.digit).await,
@@ -72,27 +99,20 @@ impl Session {
         if self.leaving.is_some() {
             return Ok(());
         }
-        (self.heard_at, self.silences) = (Instant::now(), 0);
-        (self.keys, self.keys_at) = (String::new(), None);
+        self.caller.is_there();
+        self.caller.take_keys();
         self.cut_short().await?;
-        match self.answer(words, wants_person).await {
-            Ok(()) => Ok(()),
-            Err(Trouble::Over(over)) => Err(over),
-            Err(Trouble::Db(cause)) => {
-                error!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "A turn could not be served");
-                self.say_fixed(|phrases| &phrases.apology).await
-            }
-        }
+        self.answer_or_apologise(words, wants_person).await
     }
 
     async fn on_key(&mut self, key: &str) -> Result<(), Over> {
-        (self.heard_at, self.silences) = (Instant::now(), 0);
+        self.caller.is_there();
         match key {
-            "*" if self.keys.is_empty() => self.repeat().await,
+            "*" if self.caller.keys.is_empty() => self.repeat().await,
             "#" => self.on_keys().await,
-            "*" | "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" if self.keys.len() < MOST_KEYS => {
-                self.keys.push_str(key);
-                self.keys_at = Some(self.heard_at + NEXT_KEY);
+            "*" | "0" | "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" if self.caller.keys.len() < MOST_KEYS => {
+                self.caller.keys.push_str(key);
+                self.caller.keys_at = Some(self.caller.heard_at + NEXT_KEY);
                 Ok(())
             }
             _ => Ok(()),
@@ -101,18 +121,16 @@ impl Session {
 
     /// No further key was pressed.
     pub(super) async fn on_keys(&mut self) -> Result<(), Over> {
-        let keys = std::mem::take(&mut self.keys);
-        self.keys_at = None;
+        let keys = self.caller.take_keys();
         if keys.is_empty() { Ok(()) } else { self.on_words(&keys_in_words(&keys), keys == "0").await }
     }
 
     /// The caller broke in: nothing more of what was sent is spoken.
     async fn on_interrupt(&mut self, utterance: &str) {
         let now = Instant::now();
-        (self.spoken_until, self.heard_at) = (now, now);
-        if let Some((at, _)) = &mut self.leaving {
-            *at = now;
-        }
-        self.keep_heard(utterance).await;
+        let left = self.left();
+        self.hush();
+        (self.spoken_until, self.caller.heard_at) = (now, now);
+        self.keep_heard(utterance, left).await;
     }
 }

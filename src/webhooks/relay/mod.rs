@@ -1,9 +1,13 @@
 //! Calls over ConversationRelay: handed over to a WebSocket, talked through there, and taken back when the session is over.
 
 mod answering;
+mod asking;
+mod heard;
 mod hearing;
 mod line;
+mod playing;
 mod session;
+mod setup;
 mod speaking;
 
 use super::in_time::{Trouble, in_time};
@@ -17,6 +21,7 @@ use super::voicing::Voiced;
 use super::{Signed, Twiml, link, next_turn};
 use crate::app::App;
 use crate::clock::{Micros, SECOND};
+use crate::config::VoiceTool;
 use crate::conversation::call::OnCall;
 use crate::conversation::reply::After;
 use crate::db::voice_answers::VoiceStep;
@@ -51,10 +56,17 @@ const LONGEST_FRAME_BYTES: usize = 256 * 1024;
 pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: &str) -> String {
     let person = call.person();
     let (how, _) = manner(app, person);
+    // Twilio refuses a call for a single code that it does not know, so it is told of no more than may be spoken.
+    let languages = if app.config.voice.tools.contains(&VoiceTool::SwitchLanguage) {
+        voices::relay_languages(&person.tts_voice)
+    } else {
+        vec![voices::relay_language(person.voice)]
+    };
     let connection = Relay {
         url: &called.socket(&link(app, "/twilio/relay")),
-        greeting,
-        languages: &voices::relay_languages(&person.tts_voice),
+        // What the model's voice says is said in the session.
+        greeting: if app.synthesiser.is_some() { "" } else { greeting },
+        languages: &languages,
         token: &app.tokens.seal(PURPOSE, &call.call_sid, (app.clock.now() / HANDOVER + 2) * HANDOVER),
         action: &link(app, "/twilio/relay/ended"),
     };
@@ -62,7 +74,10 @@ pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: 
 }
 
 /// A handshake of a WebSocket that Twilio signed; anything else is answered 403.
-pub struct SignedHandshake;
+pub struct SignedHandshake {
+    /// Scheme and host under which Twilio reaches us over HTTP.
+    origin: String,
+}
 
 impl<'r> FromRequest<'r> for SignedHandshake {
     async fn from_request(request: &'r Request, _body: &mut RequestBody) -> Result<Self> {
@@ -71,12 +86,14 @@ impl<'r> FromRequest<'r> for SignedHandshake {
         let url = url_of(request, &app);
         let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
         // What was signed as `wss` may reach us as `ws`, behind a proxy or in a trial without one. A handshake names no account.
-        let is_signed = ["wss", "ws"].iter().any(|scheme| {
+        let is_signed = |scheme: &str| {
             let url = format!("{scheme}://{rest}");
             app.accounts.all().any(|account| account.verifier.accepts(signature, &url, &Payload::Nothing))
-        });
-        if is_signed {
-            return Ok(Self);
+        };
+        if let Some((_, scheme)) = [("wss", "https"), ("ws", "http")].into_iter().find(|(scheme, _)| is_signed(scheme))
+        {
+            let host = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+            return Ok(Self { origin: format!("{scheme}://{host}") });
         }
         if let Some(untold) = app.refusals.pass() {
             warn!(webhook.url = url, untold, "Refused a ConversationRelay session: its signature does not fit");
@@ -87,7 +104,7 @@ impl<'r> FromRequest<'r> for SignedHandshake {
 
 /// `GET /twilio/relay`: Twilio opens the WebSocket of a call.
 #[handler]
-pub async fn open(_: SignedHandshake, socket: WebSocket, app: Data<&Arc<App>>) -> Result<Response> {
+pub async fn open(signed: SignedHandshake, socket: WebSocket, app: Data<&Arc<App>>) -> Result<Response> {
     if app.stopping.is_cancelled() || app.sessions.len() >= SESSIONS {
         return Err(Error::from_status(StatusCode::SERVICE_UNAVAILABLE));
     }
@@ -99,7 +116,7 @@ pub async fn open(_: SignedHandshake, socket: WebSocket, app: Data<&Arc<App>>) -
         .max_frame_size(Some(LONGEST_FRAME_BYTES));
     let (app, place) = (app.clone(), app.sessions.token());
     let talk = move |socket| async move {
-        session::run(app, socket).await;
+        setup::run(app, socket, signed.origin).await;
         drop(place);
     };
     Ok(socket.config(config).on_upgrade(talk).into_response())
@@ -163,9 +180,5 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
 /// What was to follow the last turn of a session that was lost before it could hand it over.
 async fn what_followed(app: &App, call_sid: &str, turn: i64) -> Result<Option<Handoff>, Trouble> {
     let last = app.db.turn(call_sid, turn).await?;
-    Ok(match After::of(last.and_then(|last| last.action).as_deref()) {
-        After::Transfer => Some(Handoff::Transfer),
-        After::EndCall => Some(Handoff::EndCall),
-        After::Listen => None,
-    })
+    Ok(Handoff::after(After::of(last.and_then(|last| last.action).as_deref())))
 }

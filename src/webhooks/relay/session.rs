@@ -1,32 +1,28 @@
 //! One session: everything that happens on it, in the order it happens. One task, one loop; what takes time is waited for
 //! beside the caller, who may break in at any moment.
 
-use super::PURPOSE;
 use super::answering::Answering;
+use super::hearing::Caller;
 use super::line::{Line, Over};
+use super::playing::{Player, Queued, next_sound};
 use crate::app::App;
-use crate::config::AccountSid;
 use crate::conversation::call::OnCall;
 use crate::conversation::phrases::Phrases;
 use crate::conversation::reply::Said;
 use crate::conversation::speech::speaking_time;
 use crate::conversation::talk::Talk;
-use crate::db::DbError;
 use crate::db::relay::RelayCall;
 use crate::llm::LlmError;
-use crate::twilio::relay_messages::{self, FromTwilio, Setup, ToTwilio};
-use crate::webhooks::on_call::on_call;
-use crate::webhooks::requests::{CallRequest, Handoff};
-use poem::web::websocket::{CloseCode, Message, WebSocketStream};
+use crate::twilio::relay_messages::ToTwilio;
+use crate::webhooks::requests::Handoff;
+use poem::web::websocket::{CloseCode, Message};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
-/// How long the first frame may take.
-const SETUP: Duration = Duration::from_secs(10);
 /// How often a sign of life is asked for, and after how long without any frame the connection counts as lost.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 const LIFELESS: Duration = Duration::from_secs(60);
@@ -34,10 +30,13 @@ const LIFELESS: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(10);
 /// Between the last word and the end of the session; how long words take is only estimated.
 const BREATH: Duration = Duration::from_millis(500);
+
 /// A session.
 pub(super) struct Session {
     pub(super) app: Arc<App>,
     pub(super) line: Line,
+    /// Plays what is said; `None` when Twilio reads it.
+    pub(super) player: Option<Box<Player>>,
     pub(super) call: Arc<OnCall>,
     /// The number of the last turn.
     pub(super) turn: i64,
@@ -51,104 +50,59 @@ pub(super) struct Session {
     pub(super) spoken_until: Instant,
     /// The filler that was said last.
     pub(super) filler: usize,
-    /// The session ends at this time, and then this follows.
-    pub(super) leaving: Option<(Instant, Handoff)>,
+    /// The session ends once all words are spoken, and then this follows.
+    pub(super) leaving: Option<Handoff>,
     /// Done when the session is over: a late answer is not waited for any longer.
     pub(super) gone: CancellationToken,
-    /// When the caller was heard last, and how often in a row there was nothing to hear.
-    pub(super) heard_at: Instant,
-    pub(super) silences: u32,
-    pub(super) keys: String,
-    pub(super) keys_at: Option<Instant>,
-    /// Whether the call had begun before this session.
-    goes_on: bool,
+    pub(super) caller: Caller,
+    opening: Opening,
     time_over_at: Instant,
     ping_at: Instant,
     pub(super) last_frame: Instant,
     pub(super) broken: u32,
 }
 
+/// How a session begins.
+#[derive(Clone, Copy)]
+enum Opening {
+    /// The greeting, which Twilio says if it reads the words; then the caller speaks.
+    Greeted,
+    /// We have called, and speak first.
+    SpeakFirst,
+    /// The call goes on where a lost session left it.
+    TakeUp,
+}
+
 /// What a session waits for.
 enum Event {
     Frame(Result<Message, Over>),
+    Sound(bool),
     Said(Result<Said, LlmError>),
     Time,
     Stop,
 }
 
-/// Holds a session on a WebSocket whose handshake was signed.
-pub(super) async fn run(app: Arc<App>, socket: WebSocketStream) {
-    let mut line = Line::new(socket);
-    let setup = match timeout(SETUP, set_up(&app, &mut line)).await.unwrap_or(Err(UNKNOWN)) {
-        Ok(setup) => setup,
-        Err(over) => {
-            warn!("Refused a ConversationRelay session that does not say whose call it is");
-            return line.close(over).await;
-        }
-    };
-    let call_sid = setup.call_sid.as_str();
-    let (call, known) = match find_call(&app, &setup).await {
-        Ok(Some(found)) => found,
-        Ok(None) => return line.close(UNKNOWN).await,
-        Err(cause) => {
-            error!(call.sid = call_sid, error = %cause, "A ConversationRelay session could not begin");
-            return line.close(Over::Closed(CloseCode::Error, "the gateway cannot serve it")).await;
-        }
-    };
-    info!(call.sid = call_sid, sessions = app.sessions.len(), "A ConversationRelay session began");
-    let mut session = Session::new(app, line, call, known);
-    let over = session.talk().await;
-    session.leave_off().await;
-    session.gone.cancel();
-    info!(call.sid = call_sid, "A ConversationRelay session is over: {over:?}");
-    session.line.close(over).await;
-}
-
-/// What is answered to somebody who does not say whose call it is.
-const UNKNOWN: Over = Over::Closed(CloseCode::Policy, "a setup with the token of its call must come first");
-
-/// The first frame, which must be of a call that was handed over.
-async fn set_up(app: &App, line: &mut Line) -> Result<Setup, Over> {
-    let frame = loop {
-        match line.next().await? {
-            Message::Text(text) => break text,
-            Message::Ping(_) | Message::Pong(_) => {}
-            _ => return Err(UNKNOWN),
-        }
-    };
-    let Ok(FromTwilio::Setup(setup)) = relay_messages::parse(&frame) else { return Err(UNKNOWN) };
-    let token = setup.custom_parameters.get("token").map(String::as_str).unwrap_or_default();
-    let is_its_call = app.tokens.open(PURPOSE, token, app.clock.now()).is_some_and(|call| call == setup.call_sid);
-    let named = AccountSid::parse(&setup.account_sid);
-    if is_its_call && app.accounts.claimed(named).is(named) { Ok(setup) } else { Err(UNKNOWN) }
-}
-
-/// Who is on the telephone, and where the call stands; `None` when it is nobody's call.
-async fn find_call(app: &App, setup: &Setup) -> Result<Option<(OnCall, RelayCall)>, DbError> {
-    let request = CallRequest::from(setup);
-    let Some(call) = on_call(app, &request).await? else { return Ok(None) };
-    let now = app.clock.now();
-    app.db.record_call(Some(call.person().user_id), request.event(now)).await?;
-    let Some(known) = app.db.relay_call(&call.call_sid).await? else { return Ok(None) };
-    // The handshake may have been signed by any account of ours.
-    if known.account_sid.as_deref().is_some_and(|sid| AccountSid::parse(sid) != request.account) {
-        return Ok(None);
-    }
-    let call = call.in_language(known.language.as_deref());
-    Ok(Some((OnCall { purpose: known.purpose.clone(), ..call }, known)))
-}
-
 impl Session {
-    fn new(app: Arc<App>, line: Line, call: OnCall, known: RelayCall) -> Self {
+    /// A session at its beginning.
+    pub(super) fn new(app: Arc<App>, line: Line, origin: String, call: OnCall, known: RelayCall) -> Self {
         let now = Instant::now();
         let lasted = u64::try_from(app.clock.now().saturating_sub(known.started_at)).unwrap_or(0);
         let left = app.config.voice.longest_call.saturating_sub(Duration::from_micros(lasted));
-        let is_greeted = known.last_turn == 0 && known.relay_failures == 0;
-        let greeting = if is_greeted { app.phrases.of(call.person().language).greeting.as_str() } else { "" };
+        let opening = match (known.last_turn, known.relay_failures) {
+            (0, _) if call.purpose.is_some() => Opening::SpeakFirst,
+            (0, 0) => Opening::Greeted,
+            _ => Opening::TakeUp,
+        };
+        let player = app.synthesiser.is_some().then(|| Box::new(Player::new(origin)));
+        let greeting = match opening {
+            Opening::Greeted if player.is_none() => app.phrases.of(call.person().language).greeting.as_str(),
+            _ => "",
+        };
         Self {
             spoken_until: now + speaking_time(greeting),
             app,
             line,
+            player,
             call: Arc::new(call),
             turn: known.last_turn,
             failures: known.relay_failures,
@@ -157,11 +111,8 @@ impl Session {
             filler: usize::try_from(known.last_turn).unwrap_or(0),
             leaving: None,
             gone: CancellationToken::new(),
-            heard_at: now,
-            silences: 0,
-            keys: String::new(),
-            keys_at: None,
-            goes_on: !is_greeted,
+            caller: Caller::new(now),
+            opening,
             time_over_at: now + left,
             ping_at: now + HEARTBEAT,
             last_frame: now,
@@ -170,12 +121,16 @@ impl Session {
     }
 
     /// Talks until the session is over.
-    async fn talk(&mut self) -> Over {
+    pub(super) async fn talk(&mut self) -> Over {
         // A token of the session's own, so that sessions do not wait for each other to look at it.
         let stopping = self.app.stopping.child_token();
-        if self.goes_on
-            && let Err(over) = self.take_up().await
-        {
+        let begun = match self.opening {
+            Opening::Greeted if self.player.is_some() => self.say_fixed(|phrases| &phrases.greeting).await,
+            Opening::Greeted => Ok(()),
+            Opening::SpeakFirst => self.answer_or_apologise("", false).await,
+            Opening::TakeUp => self.take_up().await,
+        };
+        if let Err(over) = begun {
             return over;
         }
         let (mut stop, mut timer) = (pin!(stopping.cancelled()), pin!(sleep_until(self.due())));
@@ -183,6 +138,7 @@ impl Session {
             let event = tokio::select! {
                 biased;
                 frame = self.line.next() => Event::Frame(frame),
+                is_there = next_sound(&mut self.player) => Event::Sound(is_there),
                 said = next_said(&mut self.answering) => Event::Said(said),
                 () = timer.as_mut() => Event::Time,
                 () = stop.as_mut() => Event::Stop,
@@ -190,6 +146,7 @@ impl Session {
             let happened = match event {
                 Event::Frame(Ok(frame)) => self.on_frame(frame).await,
                 Event::Frame(Err(over)) => Err(over),
+                Event::Sound(is_there) => self.on_sound(is_there).await,
                 Event::Said(said) => self.take(said).await,
                 Event::Time => self.on_time(Instant::now()).await,
                 Event::Stop => self.on_stop().await,
@@ -207,20 +164,20 @@ impl Session {
 
     /// What is due next.
     fn due(&self) -> Instant {
-        if let Some((at, _)) = self.leaving {
-            return at.min(self.ping_at);
+        if self.leaving.is_some() {
+            return self.leaving_at().min(self.ping_at);
         }
         let next = match &self.answering {
             Some(answering) => answering.filler_at.min(answering.late_at),
             None => self.silent_at(),
         };
         let due = next.min(self.ping_at).min(self.time_over_at);
-        self.keys_at.map_or(due, |at| at.min(due))
+        self.caller.keys_at.map_or(due, |at| at.min(due))
     }
 
     /// When the caller will have been silent for too long.
     fn silent_at(&self) -> Instant {
-        self.spoken_until.max(self.heard_at) + SILENCE
+        self.spoken_until.max(self.caller.heard_at) + SILENCE
     }
 
     /// Does one thing that is due, if anything is.
@@ -232,17 +189,14 @@ impl Session {
             }
             return self.line.ping().await;
         }
-        if let Some((at, handoff)) = self.leaving {
-            if at > now {
-                return Ok(());
-            }
-            return self.hand_off(handoff).await;
+        if let Some(handoff) = self.leaving {
+            return if self.leaving_at() > now { Ok(()) } else { self.hand_off(handoff).await };
         }
         if self.time_over_at <= now {
             self.cut_short().await?;
             return self.say_and_leave(|phrases| &phrases.time_over, Handoff::TimeOver).await;
         }
-        if self.keys_at.is_some_and(|at| at <= now) {
+        if self.caller.keys_at.is_some_and(|at| at <= now) {
             return self.on_keys().await;
         }
         match self.answering.as_ref().map(|answering| (answering.filler_at, answering.late_at)) {
@@ -256,7 +210,7 @@ impl Session {
     /// The gateway stops: what was to follow follows at once, and otherwise the call is left to the next session.
     async fn on_stop(&mut self) -> Result<(), Over> {
         match self.leaving {
-            Some((_, handoff)) => self.hand_off(handoff).await,
+            Some(handoff) => self.hand_off(handoff).await,
             None => Err(Over::Closed(CloseCode::Restart, "the gateway stops")),
         }
     }
@@ -268,8 +222,8 @@ impl Session {
 
     /// Nothing was said for too long: asked once more, and after a second silence in a row bid goodbye.
     async fn on_silence(&mut self) -> Result<(), Over> {
-        self.silences += 1;
-        let again = self.silences > 1;
+        self.caller.silences += 1;
+        let again = self.caller.silences > 1;
         info!(call.sid = self.call.call_sid, turn = self.turn, again, "The caller said nothing");
         if again {
             return self.say_and_leave(|phrases| &phrases.goodbye, Handoff::Goodbye).await;
@@ -281,25 +235,35 @@ impl Session {
     pub(super) async fn say_fixed(&mut self, words: impl FnOnce(&Phrases) -> &String) -> Result<(), Over> {
         let app = self.app.clone();
         self.spoken = None;
-        self.say(words(app.phrases.of(self.call.person().language)), true).await
+        self.say_phrase(words(app.phrases.of(self.call.person().language))).await
+    }
+
+    /// Says a fixed sentence.
+    pub(super) async fn say_phrase(&mut self, words: &str) -> Result<(), Over> {
+        match self.player {
+            Some(_) => self.queue(Queued::Fixed(words.to_owned())).await,
+            None => self.say(words, true).await,
+        }
     }
 
     async fn say_and_leave(&mut self, words: impl FnOnce(&Phrases) -> &String, then: Handoff) -> Result<(), Over> {
         self.say_fixed(words).await?;
-        self.leave(then);
+        self.leaving = Some(then);
         Ok(())
     }
 
-    /// Sends words to be spoken; `last` says that there is no more to come.
+    /// Sends words that Twilio is to read; `last` says that there is no more to come.
     pub(super) async fn say(&mut self, token: &str, last: bool) -> Result<(), Over> {
-        self.line.send(&ToTwilio::Text { token, last, lang: None, interruptible: None }).await?;
+        self.line.send(&ToTwilio::Text { token, last }).await?;
         self.spoken_until = self.spoken_until.max(Instant::now()) + speaking_time(token);
         Ok(())
     }
 
-    /// Ends the session once all words are spoken.
-    pub(super) fn leave(&mut self, then: Handoff) {
-        self.leaving = Some((self.spoken_until + BREATH, then));
+    /// When all words will have been spoken, and the session may end.
+    fn leaving_at(&self) -> Instant {
+        let is_busy = self.player.as_ref().is_some_and(|player| player.is_busy());
+        let words_over = if is_busy { self.spoken_until.max(Instant::now()) } else { self.spoken_until };
+        words_over + BREATH
     }
 }
 

@@ -14,7 +14,8 @@ use super::app::{ACCOUNT, TestApp};
 use super::xml::Element;
 pub use line::Exchange;
 use line::Line;
-use relay::{Relay, SessionEnd};
+pub use relay::Relay;
+use relay::SessionEnd;
 use std::collections::VecDeque;
 use switchboard::clock::{Clock, Micros};
 

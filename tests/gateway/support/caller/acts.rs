@@ -1,7 +1,7 @@
 //! What happens at the caller's end, and at the ends of those who are dialled.
 
 use super::{Ending, Phone, Relay, SessionEnd, State, pairs};
-use crate::support::app::TOKEN;
+use crate::support::app::{ACCOUNT, TOKEN};
 use crate::support::signing::sign;
 
 impl Phone {
@@ -113,8 +113,13 @@ impl Phone {
     /// Connects to the gateway as ConversationRelay does; the session is the caller's until it ends, which
     /// [`relay_ended`](Self::relay_ended) is then told.
     pub async fn relay(&self) -> Relay {
+        self.relay_of(ACCOUNT).await
+    }
+
+    /// The same, but the session says that it is of this account.
+    pub async fn relay_of(&self, account: &str) -> Relay {
         let relay = self.connect().unwrap_or_else(|| panic!("no ConversationRelay: {:?}", self.state));
-        Relay::open(&self.line, relay, self).await
+        Relay::open(&self.line, relay, self, account).await
     }
 
     /// The status that the handshake of the ConversationRelay's WebSocket gets with this signature, or with none.

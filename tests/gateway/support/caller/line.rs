@@ -77,6 +77,8 @@ impl Line {
     }
 
     pub async fn post(&self, url: &str, fields: &[(String, String)]) -> Exchange {
+        // Connection overrides are neither sent nor signed.
+        let url = url.split('#').next().unwrap_or(url);
         let pairs: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let request = self.http.post(self.local(url)).header("host", authority(url));
         let request = request.header("content-type", "application/x-www-form-urlencoded; charset=UTF-8");

@@ -1,8 +1,8 @@
 //! ConversationRelay as Twilio runs it: the WebSocket to the gateway, and what passes over it.
 //! (twilio.com/docs/voice/conversationrelay/websocket-messages)
 
+use super::Phone;
 use super::line::{Line, authority};
-use super::{ACCOUNT, Phone};
 use crate::support::app::TOKEN;
 use crate::support::signing::sign;
 use crate::support::wait::PATIENCE;
@@ -47,8 +47,8 @@ impl SessionEnd {
 }
 
 impl Relay {
-    /// Opens the session that `relay`, a `<ConversationRelay>`, asks for.
-    pub(super) async fn open(line: &Line, relay: &Element, phone: &Phone) -> Self {
+    /// Opens the session that `relay`, a `<ConversationRelay>`, asks for, as one of this account.
+    pub(super) async fn open(line: &Line, relay: &Element, phone: &Phone, account: &str) -> Self {
         let url = relay.attr("url").expect("a ConversationRelay has a URL");
         let local = line.local(url).replacen("http://", "ws://", 1);
         let mut handshake = local.as_str().into_client_request().unwrap_or_else(|error| panic!("{local}: {error}"));
@@ -73,7 +73,7 @@ impl Relay {
         let setup = json!({
             "type": "setup",
             "sessionId": opened.session,
-            "accountSid": ACCOUNT,
+            "accountSid": account,
             "parentCallSid": "",
             "callSid": phone.sid,
             "from": phone.from,

@@ -1,6 +1,6 @@
-//! The text message that is measured.
+//! A text message as Twilio tells of it.
 
-use crate::common::form::{self, Pairs};
+use super::form::{self, Pairs};
 
 /// A text: 20 pairs. `number` makes it one of its kind.
 pub fn text(number: usize) -> Pairs {

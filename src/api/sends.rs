@@ -1,0 +1,127 @@
+//! Texts that an administrator sends to users.
+
+use super::Tag;
+use super::auth::Admin;
+use super::history_entries::Sms;
+use super::idempotency::{Kept, Once};
+use super::outcome::{CONFLICT, NOT_FOUND, Outcome};
+use super::problem::Problem;
+use super::request::{InHeader, JsonBody};
+use super::text::{IdempotencyKey, SmsBody, Text};
+use super::users::no_user;
+use super::values::{Id, Whole};
+use crate::app::App;
+use crate::conversation::party::Person;
+use crate::db::DbError;
+use crate::db::outbound::OutboundText;
+use poem::web::Data;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// A text to be sent.
+#[derive(Object)]
+#[oai(example)]
+struct TextOrder {
+    /// The user who gets it, at `phone_number`, or at `forward_number` when that one is missing or is the gateway's.
+    user_id: Id,
+    /// What is sent.
+    text: Text<SmsBody>,
+}
+
+impl Example for TextOrder {
+    fn example() -> Self {
+        Self { user_id: Whole(1), text: Text::example() }
+    }
+}
+
+/// `/sms/send`
+#[derive(Clone, Copy)]
+pub(super) struct SendsApi;
+
+#[OpenApi(prefix_path = "/sms", tag = "Tag::Sms")]
+impl SendsApi {
+    /// Send a user a text
+    ///
+    /// Queues a text from the first of `TWILIO_PHONE_NUMBERS`, or through the Messaging Service of its account; in quiet hours
+    /// (`SMS_QUIET_HOURS`, by the user's time zone) it waits for their end. The history tells what becomes of it. Nothing is sent
+    /// to inactive users and to people who want no texts (409). When it is unknown whether the text was queued (503 that says
+    /// so), look before you try again: with the same key no second one is.
+    #[oai(path = "/send", method = "post", operation_id = "sendSms")]
+    async fn send(
+        &self,
+        _admin: Admin,
+        app: Data<&Arc<App>>,
+        /// The client's own name for this request, kept for 24 hours. Its repetition, with the same key and body, gets the
+        /// first answer again and sends no second text. A request that came to nothing may be repeated. Another body is 422;
+        /// while the first request is in flight, or when it was interrupted, 409.
+        #[oai(name = "Idempotency-Key")]
+        key: InHeader<Option<Text<IdempotencyKey>>>,
+        body: JsonBody<TextOrder>,
+    ) -> Outcome<Once<Sms>, { NOT_FOUND | CONFLICT }> {
+        let (shared, order) = (app.0.clone(), Arc::new(body.0));
+        let sending = order.clone();
+        let work = async move { queue(&shared, &sending).await };
+        Ok(Once::of(app.0, "POST /sms/send", key.0, order.as_ref(), work).await?)
+    }
+}
+
+/// Queues a text. `Err` when none was queued.
+async fn queue(app: &App, order: &TextOrder) -> Result<Kept, Problem> {
+    let user_id = order.user_id.0;
+    let person = app.directory.person(user_id).await?.ok_or_else(|| no_user(user_id))?;
+    if !person.is_active {
+        return Err(Problem::conflict(format!("The user {user_id} is inactive.")));
+    }
+    let to = number_to_write_to(app, &person)?;
+    let from = app.config.twilio.phone_numbers.first().ok_or_else(|| missing("TWILIO_PHONE_NUMBERS"))?;
+    let account = app.accounts.of_number(from);
+    if account.rest.is_none() {
+        return Err(missing("TWILIO_ACCOUNT_SID or TWILIO_AUTH_TOKEN"));
+    }
+    let now = app.clock.now();
+    let text = OutboundText {
+        account_sid: account.sid,
+        messaging_service_sid: account.messaging_service_sid.clone(),
+        user_id,
+        peer: String::new(),
+        from: from.clone(),
+        to: to.to_owned(),
+        text: order.text.as_str().to_owned(),
+        occasion: format!("send {}", uuid::Uuid::now_v7()),
+        at: now,
+        is_unsolicited: true,
+        due_at: person.quiet_until(app.config.sms.quiet_hours, now).unwrap_or(now),
+    };
+    match app.db.queue_unless_opted_out(text).await {
+        Ok(Some(queued)) => {
+            app.outbox.wake();
+            info!(message.id = queued.id, user.id = user_id, "Queued a text for a user");
+            Ok(Kept::created(&Sms::from(queued)))
+        }
+        Ok(None) => Err(Problem::conflict(format!("The user {user_id} does not want to be written to."))),
+        Err(DbError::OutOfReach(cause)) => {
+            warn!(user.id = user_id, %cause, "It is unknown whether a text was queued");
+            let detail = "The database did not answer in time: it is unknown whether the text was queued, so it is not queued \
+                          again. Look at the user's history before you try again with another key.";
+            Ok(Kept::failed(&Problem::unavailable(detail, None)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The number at which a person is written to: only ever one of the person's own, and never one of ours.
+fn number_to_write_to<'a>(app: &App, person: &'a Person) -> Result<&'a str, Problem> {
+    let numbers = [&person.phone_number, &person.forward_number].into_iter().flatten();
+    let mut writable = numbers.map(String::as_str).filter(|number| !app.directory.is_own(number));
+    writable.next().ok_or_else(|| {
+        let message = "has neither a phone_number that is not the gateway's nor a forward_number";
+        Problem::invalid_field("user_id", message)
+    })
+}
+
+/// 503 over a setting.
+fn missing(setting: &str) -> Problem {
+    Problem::unavailable(format!("The setting {setting} is missing, without which no text can be sent."), None)
+}

@@ -1,0 +1,111 @@
+//! Where turns are, for whoever tells them to the caller.
+
+use crate::clock::Micros;
+use crate::db::dialect::{postgres_now, sqlite_now};
+use crate::db::{Db, DbError, read};
+use sqlx::FromRow;
+
+/// Where a turn is.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// The row.
+    pub id: i64,
+    /// What was said.
+    pub input_text: String,
+    /// The sentences of the answer that are complete; an answer over ConversationRelay may be one piece.
+    pub sentences: Vec<String>,
+    /// Whether no more will come: the answer is complete, or failed.
+    pub ended: bool,
+    /// Whether the model failed; some sentences may be there all the same.
+    pub failed: bool,
+    /// What follows the answer: `end_call`, `transfer`, `voicemail`, or the conversation goes on.
+    pub action: Option<String>,
+    /// Whether a process is answering it.
+    pub leased: bool,
+    /// See [`super::NewClaim::language`].
+    pub language: Option<String>,
+    /// See [`super::NewClaim::purpose`].
+    pub purpose: Option<String>,
+    /// When it was said.
+    pub created_at: Micros,
+}
+
+macro_rules! turn {
+    ($now:ident) => {
+        concat!(
+            "SELECT turn.id, input_text, sentences, gpt_response, answered_at IS NOT NULL AS answered, failed, action, \
+             COALESCE(lease_until, 0) >= ",
+            $now!(),
+            " AS leased, language, purpose, turn.created_at \
+             FROM conversation_logs AS turn LEFT JOIN call_logs ON call_logs.call_sid = turn.call_sid \
+             WHERE turn.call_sid = $1 AND turn.turn = $2"
+        )
+    };
+}
+
+/// A turn as its row holds it.
+#[derive(FromRow)]
+struct TurnRow {
+    id: i64,
+    input_text: String,
+    sentences: String,
+    gpt_response: Option<String>,
+    answered: bool,
+    failed: bool,
+    action: Option<String>,
+    leased: bool,
+    language: Option<String>,
+    purpose: Option<String>,
+    created_at: Micros,
+}
+
+/// The sentences that `progress_turn` wrote; an answer that was never cut into any is one piece.
+fn sentences(written: &str, answer: Option<String>) -> Vec<String> {
+    let sentences: Vec<String> = serde_json::from_str(written).unwrap_or_default();
+    if sentences.is_empty() { answer.into_iter().collect() } else { sentences }
+}
+
+impl Db {
+    /// Where a turn of a call is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn turn(&self, call_sid: &str, turn: i64) -> Result<Option<Turn>, DbError> {
+        let text = self.text(turn!(sqlite_now), turn!(postgres_now));
+        let row: Option<TurnRow> = read!(self, fetch_optional, text, call_sid, turn)?;
+        Ok(row.map(|row| Turn {
+            id: row.id,
+            input_text: row.input_text,
+            sentences: sentences(&row.sentences, row.gpt_response),
+            ended: row.answered || row.failed,
+            failed: row.failed,
+            action: row.action,
+            leased: row.leased,
+            language: row.language,
+            purpose: row.purpose,
+            created_at: row.created_at,
+        }))
+    }
+
+    /// What was answered last in a call before a turn, and reached the caller.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_answer(&self, call_sid: &str, before: i64) -> Result<Option<String>, DbError> {
+        let text = "SELECT COALESCE(heard_text, gpt_response) FROM conversation_logs \
+                    WHERE call_sid = $1 AND turn < $2 AND gpt_response IS NOT NULL AND COALESCE(heard_text, ' ') <> '' \
+                    ORDER BY turn DESC LIMIT 1";
+        let last: Option<(String,)> = read!(self, fetch_optional, text, call_sid, before)?;
+        Ok(last.map(|(answer,)| answer))
+    }
+
+    /// Whether the caller had an apology in place of this turn's answer.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_turn_late(&self, id: i64) -> Result<bool, DbError> {
+        let late: Option<(bool,)> =
+            read!(self, fetch_optional, "SELECT late FROM conversation_logs WHERE id = $1", id)?;
+        Ok(late.is_some_and(|(late,)| late))
+    }
+}

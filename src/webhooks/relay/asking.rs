@@ -1,0 +1,151 @@
+//! What the caller said becomes a turn: answered with fixed words, or the model begins to answer.
+
+use super::answering::{Answering, Cutter};
+use super::line::Over;
+use super::session::Session;
+use crate::conversation::reply::{Begun, Cost};
+use crate::conversation::talk::Talk;
+use crate::conversation::wishes::{Wish, wish};
+use crate::db::DbError;
+use crate::db::relay::LeftTurn;
+use crate::db::turns::{Heard, NewClaim, NewTurn, TurnClaim, TurnEnd};
+use crate::webhooks::requests::Handoff;
+use tokio::time::Instant;
+use tracing::{error, info};
+
+impl Session {
+    /// Answers what the caller said, if only with an apology.
+    pub(super) async fn answer_or_apologise(&mut self, words: &str, wants_person: bool) -> Result<(), Over> {
+        match self.answer(words, wants_person).await {
+            Ok(()) => Ok(()),
+            Err(Trouble::Over(over)) => Err(over),
+            Err(Trouble::Db(cause)) => {
+                error!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "A turn could not be served");
+                self.say_fixed(|phrases| &phrases.apology).await
+            }
+        }
+    }
+
+    /// Answers what the caller said: with fixed words if it needs no model, else the model begins to.
+    async fn answer(&mut self, words: &str, wants_person: bool) -> Result<(), Trouble> {
+        let claim = self.claim(words).await?.claim;
+        let (app, call) = (self.app.clone(), self.call.clone());
+        let phrases = app.phrases.of(call.person().language);
+        let Some(wish) = wish(&call, phrases, words, wants_person) else {
+            return Ok(self.ask(claim, words, Begun::default()).await?);
+        };
+        app.db.end_turn(app.clock.now(), claim, wish.end(phrases)).await?;
+        let (turn, turn_ms, tokens_in, tokens_out) = (self.turn, 0, 0, 0);
+        info!(call.sid = call.call_sid, turn, turn_ms, tokens_in, tokens_out, "Answered a turn without the model");
+        // The document that takes the message asks for it.
+        if wish != Wish::Voicemail {
+            let mut talk = Talk::default();
+            talk.say(wish.words(phrases));
+            self.spoken = Some((claim.id, talk));
+            self.say_phrase(wish.words(phrases)).await?;
+        }
+        self.leaving = match wish {
+            Wish::Goodbye => Some(Handoff::Goodbye),
+            Wish::Person(_) => Some(Handoff::Transfer),
+            Wish::Voicemail => Some(Handoff::Voicemail),
+            Wish::TimeOver => Some(Handoff::TimeOver),
+            Wish::Nobody => None,
+        };
+        Ok(())
+    }
+
+    /// Lets the model begin to answer, or go on after what was `heard` of its answer before.
+    async fn ask(&mut self, claim: TurnClaim, words: &str, begun: Begun) -> Result<(), DbError> {
+        let asked_at = Instant::now();
+        let (mut talk, mut sentences) = (Talk::default(), Vec::new());
+        if !begun.said.is_empty() {
+            talk.say(&format!("{} ", begun.said));
+            sentences.push(begun.said.clone());
+        }
+        let reply = match self.app.conversation.speak(&self.call, claim.id, words, begun).await {
+            Ok(reply) => reply,
+            Err(cause) => {
+                self.give_up(claim).await;
+                return Err(cause);
+            }
+        };
+        let voice = &self.app.config.voice;
+        self.answering = Some(Box::new(Answering {
+            claim,
+            turn: self.turn,
+            reply,
+            cutter: Cutter::new(self.player.is_some(), self.call.person().language),
+            talk,
+            sentences,
+            asked_at,
+            filler_at: asked_at + voice.reply_budget,
+            late_at: asked_at + voice.patience,
+        }));
+        Ok(())
+    }
+
+    /// Ends a turn that nothing was asked for, as far as the database can be reached at all.
+    async fn give_up(&mut self, claim: TurnClaim) {
+        let end = TurnEnd { answer: None, failed: true, action: None, heard: Heard::All, elapsed_ms: 0.0 };
+        self.app.db.end_turn(self.app.clock.now(), claim, end).await.ok();
+    }
+
+    /// The session before was lost: what it left unanswered is answered now, and who has no answer to wait for is asked to
+    /// speak, so that there is no silence.
+    pub(super) async fn take_up(&mut self) -> Result<(), Over> {
+        let call_sid = self.call.call_sid.clone();
+        let taken_up = match self.app.db.take_up_turn(&call_sid).await {
+            Ok(None) => return self.say_fixed(|phrases| &phrases.did_not_hear).await,
+            Ok(Some(left)) => {
+                info!(call.sid = call_sid, turn = self.turn, "A turn is taken up that a lost session left");
+                let LeftTurn { claim, input_text, heard, input_tokens, output_tokens, model_used: model } = left;
+                let begun = Begun { said: heard, cost: Cost { input_tokens, output_tokens, model } };
+                self.ask(claim, &input_text, begun).await
+            }
+            Err(cause) => Err(cause),
+        };
+        match taken_up {
+            Ok(()) => Ok(()),
+            Err(cause) => {
+                error!(call.sid = call_sid, turn = self.turn, error = %cause, "A lost turn could not be taken up");
+                self.say_fixed(|phrases| &phrases.apology).await
+            }
+        }
+    }
+
+    /// Claims the call's next turn; a number that is taken is passed over.
+    async fn claim(&mut self, words: &str) -> Result<NewClaim, DbError> {
+        loop {
+            self.turn += 1;
+            let new = NewTurn {
+                call_sid: self.call.call_sid.clone(),
+                turn: self.turn,
+                user_id: self.call.person().user_id,
+                peer: self.call.party.peer.clone(),
+                input_text: words.to_owned(),
+                at: self.app.clock.now(),
+            };
+            if let Some(claim) = self.app.turns.claim(new).await? {
+                return Ok(claim);
+            }
+        }
+    }
+}
+
+/// Why words are not answered.
+enum Trouble {
+    Db(DbError),
+    Over(Over),
+}
+
+impl From<DbError> for Trouble {
+    fn from(error: DbError) -> Self {
+        Self::Db(error)
+    }
+}
+
+impl From<Over> for Trouble {
+    fn from(over: Over) -> Self {
+        Self::Over(over)
+    }
+}

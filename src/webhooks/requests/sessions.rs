@@ -1,0 +1,61 @@
+//! How ConversationRelay sessions end.
+
+use super::{BadField, CallRequest, Webhook, sid};
+use crate::conversation::reply::After;
+use crate::twilio::form::Form;
+use serde::{Deserialize, Serialize};
+
+/// How a ConversationRelay session ended.
+#[derive(Debug)]
+pub struct RelayEnd {
+    /// The call.
+    pub call: CallRequest,
+    /// The session; empty when it is not told.
+    pub session_id: String,
+    /// Whether the call is over, too. A session that failed can be followed by another, whatever the call's status says.
+    pub is_over: bool,
+    /// What we handed over with the session's end.
+    pub handoff: Option<Handoff>,
+}
+
+/// What comes after a ConversationRelay session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Handoff {
+    /// Goodbye was said: the call ends.
+    Goodbye,
+    /// The model ended the call.
+    EndCall,
+    /// The call has lasted as long as one may.
+    TimeOver,
+    /// The caller is connected to a person.
+    Transfer,
+    /// The caller leaves a message.
+    Voicemail,
+}
+
+impl Handoff {
+    /// What follows an answer, if it is not the caller's next turn.
+    pub fn after(answer: After) -> Option<Self> {
+        match answer {
+            After::Listen => None,
+            After::EndCall => Some(Self::EndCall),
+            After::Transfer => Some(Self::Transfer),
+            After::Voicemail => Some(Self::Voicemail),
+        }
+    }
+
+    /// As `handoffData`.
+    pub fn to_json(self) -> String {
+        serde_json::to_string(&self).expect("a name can always be written as JSON")
+    }
+}
+
+impl Webhook for RelayEnd {
+    fn read(form: &Form<'_>) -> Result<Self, BadField> {
+        let handoff = form.get("HandoffData").and_then(|data| serde_json::from_str(data).ok());
+        let call = CallRequest::read(form)?;
+        let is_over = form.get("SessionStatus") == Some("completed") || (call.is_over() && call.status != "failed");
+        Ok(Self { call, session_id: sid(form, "SessionId").unwrap_or_default(), is_over, handoff })
+    }
+}

@@ -1,0 +1,140 @@
+//! Keywords: who stops, starts and asks for help, and what follows.
+
+use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use serde_json::json;
+
+const SERVICE: &str = "MG00000000000000000000000000000001";
+const TOLL_FREE: &str = "+18335550100";
+const OTHER: &str = "+15005550007";
+
+async fn text_to(app: &TestApp, sid: &str, to: &str, body: &str, more: &[(&str, &str)]) -> Vec<String> {
+    let mut fields = vec![("MessageSid", sid), ("From", CALLER), ("To", to), ("Body", body)];
+    fields.extend(more);
+    app.webhook("/twilio/sms", &fields).await.messaging().messages()
+}
+
+on_both_databases! {
+    async fn a_polite_stop_is_confirmed_once(database) {
+        let app = TestApp::start(&database).await;
+        let stopped = app.text("SM1", CALLER, "Stop. Thank you").await;
+        assert_eq!(stopped.messaging().messages().len(), 1);
+        assert!(stopped.body.contains("no more messages"), "{}", stopped.body);
+        assert_eq!(app.text("SM1", CALLER, "Stop. Thank you").await.body, stopped.body, "its redelivery is told the same");
+        assert!(app.text("SM2", CALLER, "Stop! Thanks.").await.messaging().is_empty(), "one confirmation is enough");
+        assert!(app.text("SM3", CALLER, "Hello?").await.messaging().is_empty());
+        let texts = app.get("/history/1/sms").await;
+        assert_eq!((&texts[2]["reply_status"], &texts[2]["reason"]), (&json!("confirmed"), &json!("keyword")));
+        assert_eq!((&texts[0]["reply_status"], &texts[0]["reason"]), (&json!("ignored"), &json!("opted out")));
+        assert_eq!(app.llm.request_count(), 0);
+    }
+
+    async fn keywords_are_confirmed_in_the_persons_language_where_twilio_does_not(database) {
+        let app = TestApp::start_with(&database, &[("SMS_KEYWORD_REPLIES", "true")]).await;
+        let user = app.user("ann", CALLER).await;
+        app.create(&format!("/preferences/?user_id={user}"), json!({ "language": "de-DE" })).await;
+        for (sid, word, expected) in [
+            ("SM1", "HELP", "automatischer Assistent"),
+            ("SM2", "Stop", "keine Nachrichten mehr"),
+            ("SM4", "Yes", "wieder Nachrichten"),
+        ] {
+            let answer = app.text(sid, CALLER, word).await;
+            assert!(answer.messaging().messages()[0].contains(expected), "{word}: {}", answer.body);
+        }
+        app.text("SM5", CALLER, "STOP").await;
+        assert!(app.text("SM6", CALLER, "HELP").await.messaging().is_empty(), "nothing goes to who opted out");
+        let by_twilio = text_to(&app, "SM7", OURS, "start", &[("OptOutType", "START")]).await;
+        assert_eq!(by_twilio, [""; 0], "Twilio has confirmed it");
+        app.llm.decides("yes", "Hello.");
+        app.text("SM8", CALLER, "Hallo").await;
+        let told = app.llm.requests()[0]["messages"].to_string();
+        assert!(!told.contains("HELP") && !told.contains("Assistent\\."), "the model is told of no keyword: {told}");
+        assert_eq!(app.llm.requests()[0]["messages"].as_array().unwrap().len(), 2, "{told}");
+    }
+
+    async fn yes_is_an_answer_on_toll_free_numbers_even_after_a_stop(database) {
+        let app = TestApp::start_with(&database, &[("TWILIO_PHONE_NUMBERS", TOLL_FREE)]).await;
+        text_to(&app, "SM1", TOLL_FREE, "STOP", &[]).await;
+        text_to(&app, "SM2", TOLL_FREE, "Yes", &[]).await;
+        assert_eq!(app.get("/opt-outs/").await.as_array().unwrap().len(), 1, "the carrier still blocks it");
+        text_to(&app, "SM3", TOLL_FREE, "UNSTOP", &[]).await;
+        assert_eq!(app.get("/opt-outs/").await, json!([]));
+    }
+
+    async fn twilios_own_reading_of_a_keyword_wins(database) {
+        let app = TestApp::start(&database).await;
+        text_to(&app, "SM1", OURS, "arrêtez", &[("OptOutType", "STOP")]).await;
+        let opt_outs = app.get("/opt-outs/").await;
+        assert_eq!((&opt_outs[0]["peer_number"], &opt_outs[0]["own_number"]), (&json!(CALLER), &json!(OURS)));
+        assert_eq!((&opt_outs[0]["evidence"], &opt_outs[0]["message_sid"]), (&json!("arrêtez"), &json!("SM1")));
+        assert_eq!(app.llm.request_count(), 0);
+    }
+
+    async fn an_opt_out_holds_for_all_numbers_of_a_messaging_service(database) {
+        let app = TestApp::start(&database).await;
+        let service = [("MessagingServiceSid", SERVICE)];
+        text_to(&app, "SM1", OURS, "STOP", &service).await;
+        assert_eq!(text_to(&app, "SM2", OTHER, "Hello?", &service).await, [""; 0]);
+        app.llm.decides("yes", "This number is another matter.");
+        assert_eq!(text_to(&app, "SM3", OTHER, "Hello?", &[]).await.len(), 1);
+        text_to(&app, "SM4", OURS, "START", &service).await;
+        app.llm.decides("yes", "Welcome back.");
+        assert_eq!(text_to(&app, "SM5", OTHER, "Hello?", &service).await, ["Welcome back."]);
+    }
+
+    async fn an_answer_that_is_being_written_does_not_follow_a_stop(database) {
+        let app = TestApp::start(&database).await;
+        let gate = app.llm.decides("yes", "Too late.").waits();
+        let stop = async {
+            app.llm.wait_for_requests(1).await;
+            app.text("SM2", CALLER, "STOP").await;
+            gate.open();
+        };
+        let (answer, ()) = tokio::join!(app.text("SM1", CALLER, "Hello"), stop);
+        assert!(answer.messaging().is_empty(), "{}", answer.body);
+        let texts = app.get("/history/1/sms").await;
+        assert_eq!((&texts[1]["reply_status"], &texts[1]["reason"]), (&json!("canceled"), &json!("opted out")));
+        app.later(3600);
+        assert_eq!(app.twilio.post_count(), 0);
+    }
+
+    async fn a_job_of_somebody_who_opted_out_meanwhile_asks_no_model(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05"), ("MAX_RETRIES", "0")]).await;
+        app.llm.fails(500);
+        app.text("SM1", CALLER, "Hello").await;
+        app.llm.wait_for_requests(1).await;
+        app.twilio.fails(400, 21610);
+        let gate = app.llm.decides("yes", "Nobody wants this.").waits();
+        app.text("SM2", CALLER, "Hello?").await;
+        gate.open();
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "failed").await;
+        app.later(60);
+        app.until("/history/1/sms", |texts| texts[1]["reply_status"] == "canceled").await;
+        assert_eq!((app.llm.request_count(), app.twilio.post_count()), (2, 1));
+    }
+
+    async fn opt_outs_outlive_their_user_and_can_be_exported(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        app.twilio.fails(400, 21610);
+        let gate = app.llm.decides("yes", "Nobody wants this.").waits();
+        app.text("SM1", "+14155550199", "Hello").await;
+        gate.open();
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "failed").await;
+        assert!(app.get("/history/1/sms").await[0]["error_meaning"].as_str().unwrap().contains("told this number to stop"));
+        app.clock.advance(1);
+        app.text("SM2", CALLER, "=STOP").await;
+        for user in [1, 2] {
+            assert_eq!(app.api("DELETE", &format!("/users/{user}"), None).await.status, 204);
+        }
+        let opt_outs = app.get("/opt-outs/").await;
+        assert_eq!((&opt_outs[0]["peer_number"], &opt_outs[1]["evidence"]), (&json!(CALLER), &json!("21610")));
+        assert_eq!(app.get("/opt-outs/?skip=1&limit=1").await, json!([opt_outs[1]]));
+        let csv = app.api("GET", "/opt-outs/export.csv", None).await;
+        assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
+        assert!(csv.headers["content-disposition"].contains("opt-outs.csv"));
+        let lines: Vec<_> = csv.body.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines[1].starts_with(&format!("{CALLER},{OURS},SM2,'=STOP,2")), "{}", lines[1]);
+        assert!(lines[2].starts_with(&format!("+14155550199,{OURS},,21610,")), "{}", lines[2]);
+        assert!(app.text("SM3", CALLER, "Hello again").await.messaging().is_empty(), "a new user with the number is left alone");
+    }
+}

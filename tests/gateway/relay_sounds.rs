@@ -1,0 +1,130 @@
+//! `SPEECH=openai` over ConversationRelay: sentences are played in order, and read where the voice is slow.
+
+use crate::spoken_by_openai::{ANSWER, GREETING, STORY, fetch, said, speaking, speeches};
+use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::caller::{Ending, Phone, Relay};
+use crate::support::fake_llm::Between;
+use crate::support::scripted_server::Gate;
+use serde_json::json;
+
+const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
+
+/// The next words: those that are read, or the sound that is played.
+async fn hears(app: &TestApp, relay: &mut Relay) -> String {
+    let message = relay.next_message().await;
+    if message["type"] == "text" {
+        assert_eq!(message["last"], true, "what is read stands for itself");
+        return message["token"].as_str().unwrap().to_owned();
+    }
+    assert_eq!((&message["interruptible"], &message["preemptible"]), (&json!(true), &json!(false)), "{message}");
+    let sound = fetch(app, message["source"].as_str().unwrap()).await;
+    assert_eq!((sound.status, sound.headers["content-type"].as_str()), (200, "audio/mpeg"), "{}", sound.body);
+    sound.body
+}
+
+/// Somebody who calls and has heard the greeting, whose sound is there from then on.
+async fn caller(app: &TestApp) -> (Phone, Relay) {
+    let phone = app.dials(CALLER, OURS).await;
+    assert_eq!(phone.connect().unwrap().attr("welcomeGreeting"), None, "it is said in the session");
+    let mut relay = phone.relay().await;
+    assert_eq!(hears(app, &mut relay).await, GREETING);
+    speeches(app, 1).await;
+    (phone, relay)
+}
+
+on_both_databases! {
+    async fn an_answer_is_played_sentence_by_sentence_while_the_model_still_writes(database) {
+        let app = speaking(&database, &[RELAY]).await;
+        let (phone, mut relay) = caller(&app).await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        assert_eq!(hears(&app, &mut relay).await, said("nova", STORY[0]));
+        let call = app.get(&format!("/calls/{}", phone.sid())).await;
+        assert_eq!(call["turns"][0]["gpt_response"], STORY[0].trim(), "what is there of it");
+        gate.open();
+        assert_eq!(hears(&app, &mut relay).await, said("nova", STORY[1]));
+        assert_eq!(hears(&app, &mut relay).await, said("nova", STORY[2]));
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["output_tokens"] != 0).await;
+        assert_eq!((&turns[0]["gpt_response"], &turns[0]["heard_text"]), (&json!(STORY.concat()), &json!(null)));
+        relay.presses('*').await;
+        for sentence in STORY {
+            assert_eq!(hears(&app, &mut relay).await, said("nova", sentence), "once more");
+        }
+        assert_eq!(app.llm.speech_requests().len(), 4, "each sentence is made once");
+    }
+
+    async fn fixed_sentences_are_read_the_first_time_and_played_from_then_on(database) {
+        let app = speaking(&database, &[RELAY]).await;
+        let (mut phone, mut relay) = caller(&app).await;
+        relay.says("Goodbye").await;
+        assert_eq!(hears(&app, &mut relay).await, "Goodbye!");
+        phone.relay_ended(relay.until_end().await).await;
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+        speeches(&app, 2).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        assert_eq!(hears(&app, &mut relay).await, said("nova", GREETING));
+        relay.says("Goodbye").await;
+        assert_eq!(hears(&app, &mut relay).await, said("nova", "Goodbye!"));
+        assert_eq!(relay.until_end().await.handoff_data(), Some(r#"{"reason":"goodbye"}"#));
+    }
+
+    async fn an_answer_whose_sound_is_late_is_read(database) {
+        let app = speaking(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.5")]).await;
+        let (_phone, mut relay) = caller(&app).await;
+        let _late = app.llm.speech_waits();
+        relay.says("Hello").await;
+        assert_eq!(hears(&app, &mut relay).await, ANSWER);
+    }
+
+    async fn a_sentence_whose_sound_is_late_is_read_in_its_place(database) {
+        let app = speaking(&database, &[RELAY]).await;
+        let (_phone, mut relay) = caller(&app).await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        assert_eq!(hears(&app, &mut relay).await, said("nova", STORY[0]));
+        let late = app.llm.speech_waits();
+        gate.open();
+        let (second, third) = (hears(&app, &mut relay).await, hears(&app, &mut relay).await);
+        late.open();
+        assert_eq!((second.as_str(), third.replace("ID3 nova: ", "").as_str()), (STORY[1].trim(), STORY[2]));
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == STORY.concat()).await;
+    }
+
+    async fn a_sentence_that_cannot_be_spoken_is_read(database) {
+        let app = speaking(&database, &[RELAY]).await;
+        let (_phone, mut relay) = caller(&app).await;
+        app.llm.speech_fails(500);
+        relay.says("Hello").await;
+        assert_eq!(hears(&app, &mut relay).await, ANSWER);
+    }
+
+    async fn of_a_played_answer_that_is_broken_into_what_was_heard_is_kept(database) {
+        let app = speaking(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.3")]).await;
+        let (_phone, mut relay) = caller(&app).await;
+        let gate = Gate::closed();
+        app.llm.streams(&["It is true. ", STORY[0], STORY[1]], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        let mut heard = hears(&app, &mut relay).await;
+        while heard != said("nova", "It is true.") {
+            heard = hears(&app, &mut relay).await;
+        }
+        // A filler comes once that was spoken.
+        hears(&app, &mut relay).await;
+        gate.open();
+        assert_eq!(hears(&app, &mut relay).await, said("nova", STORY[0]));
+        relay.interrupts("", 0).await;
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
+        assert_eq!(turns[0]["heard_text"], "It is true.");
+        app.llm.says("As you like.");
+        relay.says("Stop").await;
+        // The last sentence may have been on its way.
+        while hears(&app, &mut relay).await != said("nova", "As you like.") {}
+        assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "It is true.");
+    }
+}
