@@ -208,7 +208,7 @@ async fn every_operation_documents_itself_and_its_failures() {
             assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{named} {status}");
         }
     }
-    assert_eq!(operations.len(), 27, "{names:?}");
+    assert_eq!(operations.len(), 29, "{names:?}");
 }
 
 /// The id of a text that has a draft.
