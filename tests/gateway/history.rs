@@ -9,7 +9,7 @@ const CONVERSATION: &str = "id user_id channel call_sid turn input_text gpt_resp
 const CALL: &str = "id user_id call_sid direction from_number to_number status purpose answered_by duration_seconds started_at ended_at \
      summary requests voicemails created_at";
 const SMS: &str = "id user_id message_sid channel direction from_number to_number incoming_text media decision \
-     confidence reply_text reply_status reason error_code error segments encoding cost_estimate created_at";
+     confidence reply_text reply_status reason error_code error_meaning segments encoding cost_estimate answered_with created_at";
 const LISTS: [&str; 3] = ["conversations", "calls", "sms"];
 
 /// Checks some fields of an entry.

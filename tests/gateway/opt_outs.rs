@@ -101,14 +101,13 @@ on_both_databases! {
         let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05"), ("MAX_RETRIES", "0")]).await;
         app.llm.fails(500);
         app.text("SM1", CALLER, "Hello").await;
-        app.llm.wait_for_requests(1).await;
+        app.until("/jobs/", |jobs| jobs[0]["last_error"].is_string()).await;
         app.twilio.fails(400, 21610);
-        let gate = app.llm.decides("yes", "Nobody wants this.").waits();
+        app.llm.decides("yes", "Nobody wants this.");
         app.text("SM2", CALLER, "Hello?").await;
-        gate.open();
-        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "failed").await;
         app.later(60);
-        app.until("/history/1/sms", |texts| texts[1]["reply_status"] == "canceled").await;
+        let texts = app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "canceled").await;
+        assert_eq!(texts[1]["reply_status"], "failed");
         assert_eq!((app.llm.request_count(), app.twilio.post_count()), (2, 1));
     }
 
