@@ -30,8 +30,6 @@ use tokio_util::task::TaskTracker;
 /// Anybody can cause a refusal, so the log tells of one in this time and counts the others.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
 
-/// Texts that the model is asked about at the same time; each takes some forty kilobytes. What comes on top waits a little.
-const DECIDED_AT_ONCE: usize = 1024;
 /// Texts whose pictures are fetched and shown to the model at the same time: 20 MB each at the most.
 const PICTURES_AT_ONCE: usize = 8;
 
@@ -136,7 +134,6 @@ impl App {
             sms: sms.clone(),
             directory: directory.clone(),
             accounts: accounts.clone(),
-            deciding: Arc::new(Semaphore::new(DECIDED_AT_ONCE)),
             vision: (config.llm.vision && config.llm.is_configured())
                 .then(|| Arc::new(Semaphore::new(PICTURES_AT_ONCE))),
             wake: wake.clone(),

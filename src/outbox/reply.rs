@@ -46,8 +46,6 @@ pub struct Replier {
     pub directory: Directory,
     /// How replies are sent late.
     pub accounts: Accounts,
-    /// Places for texts that the model is asked about.
-    pub deciding: Arc<Semaphore>,
     /// Places for texts whose pictures are shown to the model, for they take memory; none when no pictures are shown.
     pub vision: Option<Arc<Semaphore>>,
     /// Wakes the outbox: the next job of a lane is due.
@@ -204,7 +202,6 @@ impl Replier {
     }
 
     async fn decide(&self, due: &Due) -> Result<TextDecision, Setback> {
-        let _place = self.deciding.acquire().await;
         let has_pictures = visible(&due.media).next().is_some();
         let place = match self.vision.as_ref().filter(|_| has_pictures) {
             Some(places) => places.acquire().await.ok(),
