@@ -15,7 +15,7 @@ use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 /// How often the model may go on after tools in one answer.
@@ -202,9 +202,13 @@ impl Reply {
     /// When the model fails, or stops in the middle.
     pub async fn next(&mut self) -> Result<Said, LlmError> {
         loop {
-            let said = match self.pieces.next().await {
-                Some(_) if self.over_at <= Instant::now() => return Err(LlmError::Timeout),
-                Some(piece) => self.take(piece?),
+            let next = timeout_at(self.over_at, self.pieces.next()).await;
+            let said = match next.map_err(|_| LlmError::Timeout)?.transpose()? {
+                // The end is good at any time.
+                Some(piece) if !matches!(piece, Piece::End(_)) && self.over_at <= Instant::now() => {
+                    return Err(LlmError::Timeout);
+                }
+                Some(piece) => self.take(piece),
                 // The stream is over and tools were called. The stream stays over if this is dropped in the middle.
                 None => self.run_tools().await,
             };

@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 /// What the model is told of calls.
 const ON_CALL: &str = " You are on a telephone call and your words are read aloud: answer in a few short sentences of plain \
                        speech, without lists, markup, emoji or web addresses.";
+/// What the model is told before the purpose of a call that an answering machine took.
+const MACHINE: &str = " You have called this person yourself, and their answering machine records: say the whole message and \
+                       ask for nothing that needs an answer now. The purpose of the call:";
 /// What the model is told of an answer that the caller was not told in time.
 const LATE: &str = "Your last answer came too late: the caller did not hear it. If it still matters, begin with it, and say \
                     that it is about the earlier question.";
@@ -122,6 +125,17 @@ impl ConversationService {
             wake: self.wake.clone(),
         };
         Ok(Reply::new(self.llm.clone(), does, instructions, messages, tools, begun))
+    }
+
+    /// What to leave on an answering machine that took a call made for `purpose`, in at most `time`. Stores nothing.
+    ///
+    /// # Errors
+    /// When the model gives no usable message in time.
+    pub async fn message(&self, call: &OnCall, purpose: &str, time: Duration) -> Result<String, LlmError> {
+        let system = in_language(&format!("{}{ON_CALL}{MACHINE} {purpose}", self.role()), call.person().language);
+        let messages = vec![Message::user(thread::MACHINE_LISTENS)];
+        let prompt = Prompt { system, messages, ..Prompt::default() };
+        Ok(self.llm.complete(&prompt, time).await?.text)
     }
 
     /// The configured tools that can do something on this call.

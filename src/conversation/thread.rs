@@ -8,6 +8,9 @@ use crate::llm::Message;
 /// the log such a turn has no words.
 pub const CALL_ANSWERED: &str = "(the call is answered)";
 
+/// The same when a machine answered and waits for a message.
+pub const MACHINE_LISTENS: &str = "(the answering machine records)";
+
 /// A conversation as the model is told it.
 pub struct Thread {
     /// Oldest first, ending with what is said now.

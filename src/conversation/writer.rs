@@ -8,7 +8,7 @@ use super::speech::joined;
 use super::turns::Progress;
 use crate::clock::Clock;
 use crate::db::conversations::Answer;
-use crate::db::turns::{Heard, RENEWAL, TurnClaim, TurnEnd};
+use crate::db::turns::{Heard, Lease, RENEWAL, TurnClaim, TurnEnd};
 use crate::db::{Db, DbError};
 use crate::llm::LlmError;
 use crate::telemetry::SLOW_MS;
@@ -214,11 +214,16 @@ impl TurnWriter {
         }
     }
 
-    /// Renews the lease, which survives that it once cannot be renewed.
+    /// Renews the lease, which survives that it once cannot be renewed. News that the caller hung up may be lost, or come before
+    /// this process answers the turn; they are seen here at the latest.
     async fn give_sign_of_life(&self) -> Result<(), Break> {
-        match self.db.progress_turn(self.claim, None).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Break::TakenOver),
+        match self.db.renew_turn(self.claim).await {
+            Ok(Lease::Renewed) => Ok(()),
+            Ok(Lease::CallOver) => {
+                self.hung_up.cancel();
+                Ok(())
+            }
+            Ok(Lease::Lost) => Err(Break::TakenOver),
             Err(cause) => {
                 warn!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "The lease of a turn was not renewed");
                 Ok(())
@@ -238,7 +243,7 @@ impl TurnWriter {
         if draft.sentences.len() == before {
             return Ok(());
         }
-        if !self.db.progress_turn(self.claim, Some(&draft.sentences)).await? {
+        if !self.db.progress_turn(self.claim, &draft.sentences).await? {
             return Err(Break::TakenOver);
         }
         let sentences: Arc<[String]> = draft.sentences.as_slice().into();

@@ -62,18 +62,24 @@ impl Db {
     }
 
     /// Writes down which call an order has become: Twilio has taken it, or it was answered. A webhook may have told of the call
-    /// before, but not whom we called and why. Of an order whose user is gone nothing is written.
+    /// before, but not whom we called and why. False, and nothing is written, when the order is gone with its user or never
+    /// was, when the call is to none of the user's numbers, and when it is another one: a caller's, or that of another order.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn record_placed_call(&self, order: i64, call: CallEvent) -> Result<(), DbError> {
+    pub async fn record_placed_call(&self, order: i64, call: CallEvent) -> Result<bool, DbError> {
         let rank = rank(&call.status);
         unit!(self, [call], |c| {
-            sqlx::query(
+            let written = sqlx::query(
                 "INSERT INTO call_logs (user_id, call_sid, direction, from_number, to_number, status, status_rank, \
                  started_at, purpose, created_at, account_sid) \
-                 SELECT user_id, $2, 'outbound-api', $3, $4, $5, $6, $7, purpose, $7, $8 FROM call_orders WHERE id = $1 \
-                 ON CONFLICT (call_sid) DO UPDATE SET user_id = excluded.user_id, purpose = excluded.purpose",
+                 SELECT call_orders.user_id, $2, 'outbound-api', $3, $4, $5, $6, $7, purpose, $7, $8 FROM call_orders \
+                 JOIN users ON users.id = call_orders.user_id \
+                 LEFT JOIN user_preferences ON user_preferences.user_id = users.id \
+                 WHERE call_orders.id = $1 AND $4 IN (phone_number, forward_number) \
+                 ON CONFLICT (call_sid) DO UPDATE SET user_id = excluded.user_id, purpose = excluded.purpose \
+                 WHERE call_logs.direction = 'outbound-api' AND (call_logs.purpose IS NULL \
+                 OR (call_logs.user_id = excluded.user_id AND call_logs.purpose = excluded.purpose))",
             )
             .bind(order)
             .bind(&call.call_sid)
@@ -84,8 +90,9 @@ impl Db {
             .bind(call.at)
             .bind(call.account_sid.map(|sid| sid.to_string()))
             .execute(&mut *c)
-            .await?;
-            Ok(())
+            .await?
+            .rows_affected();
+            Ok(written > 0)
         })
     }
 

@@ -46,6 +46,17 @@ pub struct TurnClaim {
     pub attempt: i64,
 }
 
+/// What became of a lease that was to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// It goes on.
+    Renewed,
+    /// It goes on, but the call is over, so that nobody hears the answer.
+    CallOver,
+    /// The turn is no longer the claimant's: another process took it over, or it was ended.
+    Lost,
+}
+
 /// A turn that was claimed, and what is known of its call.
 #[derive(Debug, Clone, FromRow)]
 pub struct NewClaim {
@@ -109,10 +120,19 @@ macro_rules! claim {
 macro_rules! progress {
     ($now:ident) => {
         concat!(
-            "UPDATE conversation_logs SET sentences = COALESCE($3, sentences), lease_until = ",
+            "UPDATE conversation_logs SET sentences = $3, lease_until = ",
             $now!(),
-            " + $4 \
-             WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed"
+            " + $4 WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed"
+        )
+    };
+}
+macro_rules! renew {
+    ($now:ident) => {
+        concat!(
+            "UPDATE conversation_logs SET lease_until = ",
+            $now!(),
+            " + $3 WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed RETURNING \
+             EXISTS (SELECT 1 FROM call_logs WHERE call_sid = conversation_logs.call_sid AND status_rank = 5)"
         )
     };
 }
@@ -154,21 +174,38 @@ impl Db {
         })
     }
 
-    /// Stores the sentences that are complete by now, or with `None` only gives a sign of life. False when the turn is no
-    /// longer the claimant's: another process took it over, or it was ended.
+    /// Stores the sentences that are complete by now. False when the turn is no longer the claimant's: another process took it
+    /// over, or it was ended.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn progress_turn(&self, claim: TurnClaim, sentences: Option<&[String]>) -> Result<bool, DbError> {
+    pub async fn progress_turn(&self, claim: TurnClaim, sentences: &[String]) -> Result<bool, DbError> {
         let text = self.text(progress!(sqlite_now), progress!(postgres_now));
         // A list of strings can always be written.
-        let sentences = sentences.map(|sentences| serde_json::to_string(sentences).unwrap_or_default());
-        let news = sentences.is_some().then(|| self.news(News::Turn(claim.id))).flatten();
+        let sentences = serde_json::to_string(sentences).unwrap_or_default();
+        let news = self.news(News::Turn(claim.id));
         unit!(self, [sentences, news], |c| {
             let query = sqlx::query(text).bind(claim.id).bind(claim.attempt).bind(&sentences).bind(LEASE);
             let written = query.execute(&mut *c).await?.rows_affected() > 0;
             tell!(c, news);
             Ok(written)
+        })
+    }
+
+    /// Gives a sign of life, and looks whether the caller is still there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn renew_turn(&self, claim: TurnClaim) -> Result<Lease, DbError> {
+        let text = self.text(renew!(sqlite_now), renew!(postgres_now));
+        unit!(self, [], |c| {
+            let query = sqlx::query_as(text).bind(claim.id).bind(claim.attempt).bind(LEASE);
+            let renewed: Option<(bool,)> = query.fetch_optional(&mut *c).await?;
+            Ok(match renewed {
+                Some((false,)) => Lease::Renewed,
+                Some((true,)) => Lease::CallOver,
+                None => Lease::Lost,
+            })
         })
     }
 

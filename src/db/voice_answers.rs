@@ -59,7 +59,8 @@ pub struct VoiceAnswer {
     pub told: i64,
     /// Which filler was said, if one was.
     pub filler: Option<i64>,
-    /// How long the caller has heard no new words of the turn by now, in microseconds; see [`VoiceAnswer::waited`].
+    /// How long the caller has heard no new words of the turn by now, in microseconds; less than 0 while words are still spoken.
+    /// See [`VoiceAnswer::waited`].
     pub waited: Micros,
     /// The document.
     pub twiml: String,
@@ -79,7 +80,7 @@ pub enum Told {
 }
 
 impl VoiceAnswer {
-    /// How long the caller has heard no new words.
+    /// How long the caller has heard no new words; nothing while some are still spoken.
     pub fn waited(&self) -> Duration {
         Duration::from_micros(u64::try_from(self.waited).unwrap_or(0))
     }

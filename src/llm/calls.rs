@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use super::{Tool, ToolCall, wire::lenient};
 
+/// Names and arguments of all calls of an answer together; no tool of ours needs so much.
+const MOST_BYTES: usize = 16 * 1024;
+
 /// One entry of `tool_calls`: the beginning of a call, more of its arguments, or a whole call.
 #[derive(Deserialize)]
 pub(super) struct CallPart {
@@ -82,6 +85,11 @@ impl Calls {
             Some(Value::String(text)) => call.arguments.push_str(&text),
             Some(object) => call.arguments.push_str(&object.to_string()),
         }
+    }
+
+    /// Whether they have grown beyond what any tool needs.
+    pub fn too_long(&self) -> bool {
+        self.0.iter().map(|call| 1 + call.id.len() + call.name.len() + call.arguments.len()).sum::<usize>() > MOST_BYTES
     }
 
     /// Whether one of the offered tools is called.
@@ -208,6 +216,17 @@ mod tests {
     fn what_names_no_offered_tool_is_no_call() {
         assert!(calls(json!([{ "index": 0, "function": { "arguments": "{}" } }, {}, { "function": 1 }])).is_empty());
         assert!(calls(json!([whole(json!("a"), json!(0), "rm", json!("{}"))])).is_empty());
+    }
+
+    #[test]
+    fn arguments_without_end_are_too_long() {
+        let mut calls = Calls::default();
+        for _ in 0..16 {
+            assert!(!calls.too_long());
+            let part = whole(json!("a"), json!(0), "f", json!("a".repeat(1024)));
+            calls.add(serde_json::from_value(part).unwrap());
+        }
+        assert!(calls.too_long());
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) enum Failure {
     Dropped,
     #[error("the connection to the model server could not be made in time")]
     Timeout,
-    /// A successful status with something that is not JSON.
+    /// A successful status with something that is not JSON, or with tool calls without end.
     #[error("the model server answered something unreadable")]
     Unreadable,
 }

@@ -216,6 +216,9 @@ impl Raw {
         let calls = said.tool_calls.unwrap_or_default();
         let called = !calls.is_empty();
         calls.into_iter().for_each(|part| self.calls.add(part));
+        if self.calls.too_long() {
+            return Err(Failure::Unreadable);
+        }
         let text = match said.content {
             None => String::new(),
             Some(Content::Text(text)) => text.replace('\0', ""),

@@ -9,7 +9,8 @@ use super::status::out_of_reach;
 use super::{Signed, Twiml};
 use crate::app::App;
 use crate::config::AccountSid;
-use crate::conversation::speech::says;
+use crate::conversation::call::OnCall;
+use crate::conversation::speech::{says, spoken};
 use crate::conversation::turns::Ending;
 use crate::db::DbError;
 use crate::db::news::News;
@@ -137,7 +138,7 @@ pub async fn message(Signed(call): Signed<CallRequest>, app: Data<&Arc<App>>) ->
     })
 }
 
-/// What a person would have been told first, if that is there, else the purpose; then the call is over.
+/// What a person would have been told first, if that is there, else another message; then the call is over.
 async fn leave_message(app: &App, call: &CallRequest) -> std::result::Result<String, Trouble> {
     let step = VoiceStep::message(&call.call_sid);
     if let Some(stored) = app.db.voice_answer(&step).await? {
@@ -156,14 +157,27 @@ async fn leave_message(app: &App, call: &CallRequest) -> std::result::Result<Str
         Some(opening) => call.speaking(opening.language),
         None => call,
     };
-    let (how, phrases) = manner(app, call.person());
-    let (words, told) = match (opening, &call.purpose) {
-        (Some(opening), _) if !opening.sentences.is_empty() => (says(&opening.sentences), Told::All),
-        (_, Some(purpose)) => (says(&[phrases.machine_message(purpose)]), Told::Nothing),
-        _ => (Vec::new(), Told::Nothing),
+    let (how, _) = manner(app, call.person());
+    let (words, told) = match opening {
+        Some(opening) if !opening.sentences.is_empty() => (says(&opening.sentences), Told::All),
+        _ => (message_for(app, &call, deadline).await?.map_or_else(Vec::new, |text| spoken(&text)), Told::Nothing),
     };
     let twiml = say_and_go(&app.documents.goodbye, how, &words, "");
     let answer = VoiceAnswer { part: step.part, twiml, ..VoiceAnswer::default() };
     info!(call.sid = step.call_sid, "Left a message on a machine");
     Ok(app.db.keep_voice_answer(app.clock.now(), &step, call.person().user_id, answer, told).await?)
+}
+
+/// A message where the first words are not there, because the machine broke into them or the model is slow: what the model
+/// answered last, else the purpose in its words, else the purpose as the operator wrote it.
+async fn message_for(app: &App, call: &OnCall, deadline: Instant) -> std::result::Result<Option<String>, DbError> {
+    let Some(purpose) = &call.purpose else { return Ok(None) };
+    if let Some(answer) = app.db.last_whole_answer(&call.call_sid).await? {
+        return Ok(Some(answer));
+    }
+    let time = deadline.saturating_duration_since(Instant::now());
+    Ok(Some(app.conversation.message(call, purpose, time).await.unwrap_or_else(|cause| {
+        warn!(call.sid = call.call_sid, error = %cause, "The model has no message for a machine");
+        manner(app, call.person()).1.machine_message(purpose)
+    })))
 }

@@ -9,18 +9,17 @@ use crate::db::DbError;
 use crate::twilio::address::Address;
 use std::sync::Arc;
 
-/// Who is on the telephone; `None` when it is nobody's call and strangers are refused.
+/// Who is on the telephone; `None` when it is nobody's call and strangers are refused, and when we placed it and whom we called
+/// was deleted since.
 pub(super) async fn on_call(app: &App, call: &CallRequest) -> Result<Option<OnCall>, DbError> {
     let (person, us) = call.person_and_us();
-    let placed = if call.is_ours() { app.db.placed_call(&call.call_sid).await? } else { None };
-    let (party, purpose) = match placed {
+    let (party, purpose) = if call.is_ours() {
         // Whom we called is known; the number may be another user's, too.
-        Some(placed) => {
-            let person = app.directory.person(placed.user_id).await?;
-            let party = person.map(|person| Party { person: Arc::new(person), peer: String::new() });
-            (party, Some(placed.purpose))
-        }
-        None => (app.directory.party(&Address::parse(person), &Address::parse(us), &call.call_sid).await?, None),
+        let Some(placed) = app.db.placed_call(&call.call_sid).await? else { return Ok(None) };
+        let person = app.directory.person(placed.user_id).await?;
+        (person.map(|person| Party { person: Arc::new(person), peer: String::new() }), Some(placed.purpose))
+    } else {
+        (app.directory.party(&Address::parse(person), &Address::parse(us), &call.call_sid).await?, None)
     };
     let account = app.accounts.of(call.account, us);
     let messaging_service_sid = account.and_then(|account| account.messaging_service_sid.clone());

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock::micros;
 use crate::conversation::call::OnCall;
 use crate::conversation::reply::After;
-use crate::conversation::speech::joined;
+use crate::conversation::speech::{joined, speaking_time};
 use crate::conversation::turns::Ending;
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
 use crate::twilio::twiml::{Words, say_and_gather, say_and_go};
@@ -92,8 +92,12 @@ pub(super) async fn tell(
         _ => hold(app, call, asked, before).await?,
     };
     let Document { twiml, told: means, filler } = document;
+    let waited = match part_sentences {
+        0 => micros(asked.waited_since(before)),
+        // While words are spoken nobody waits: the wait begins when they are over.
+        _ => -micros(progress.sentences[told..now_told].iter().map(|sentence| speaking_time(sentence)).sum()),
+    };
     let told = i64::try_from(now_told).unwrap_or(i64::MAX);
-    let waited = if part_sentences > 0 { 0 } else { micros(asked.waited_since(before)) };
     let answer = VoiceAnswer { part: step.part, silent: false, told, filler, waited, twiml };
     Ok(app.db.keep_voice_answer(app.clock.now(), step, call.person().user_id, answer, means).await?)
 }

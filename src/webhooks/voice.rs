@@ -43,7 +43,12 @@ pub async fn placed(
     app: Data<&Arc<App>>,
 ) -> Twiml {
     let greet_known = || async {
-        app.db.record_placed_call(order, call.event(app.clock.now())).await?;
+        let is_the_orders = call.is_ours() && app.db.record_placed_call(order, call.event(app.clock.now())).await?;
+        if !is_the_orders {
+            // The person was deleted while the telephone rang, or there never was such an order.
+            info!(call.sid = call.call_sid, "Hung up a call without an order");
+            return Ok(app.documents.goodbye.render(&[]));
+        }
         greet(&app, &call, &called).await
     };
     greeting(&app, &call, in_time(&app, greet_known).await)

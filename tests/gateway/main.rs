@@ -8,6 +8,7 @@ mod api_support;
 mod bad_input;
 mod bad_parameters;
 mod bad_webhooks;
+mod call_orders;
 mod calls;
 mod conversation_api;
 mod drafts;

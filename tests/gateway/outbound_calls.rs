@@ -243,7 +243,7 @@ on_both_databases! {
         app.llm.wait_for_in_flight(0).await;
     }
 
-    async fn a_machine_that_breaks_into_the_first_words_of_a_session_is_left_the_purpose(database) {
+    async fn a_machine_that_breaks_into_the_first_words_of_a_session_is_left_the_answer_that_followed(database) {
         let app = start_with(&database, &[RELAY]).await;
         let placed = placed(&app).await;
         let gate = Gate::closed();
@@ -252,13 +252,33 @@ on_both_databases! {
         let mut phone = app.answers(&placed).await;
         let mut relay = phone.relay().await;
         assert_eq!(relay.next_message().await["token"], "Hello Ann, ");
-        app.llm.says("And who are you?");
+        app.llm.says(OPENING);
         relay.says("This is the voicemail of Ann.").await;
         relay.hears_turn().await;
         phone.machine_detected("machine_end_beep").await;
         relay.closes().await;
         is_changed(&app, &mut phone).await;
-        assert_eq!(phone.hears(), [format!("Hello, this is an automated call. It is about the following: {PURPOSE}")]);
+        assert_eq!((phone.hears(), app.llm.request_count()), (&[OPENING.to_owned()][..], 2));
+    }
+
+    async fn a_machine_that_breaks_into_the_first_words_is_left_a_message_that_the_model_is_asked_for(database) {
+        let app = start_with(&database, &[RELAY]).await;
+        let placed = placed(&app).await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Hello Ann, ", "your bicycle ", "is ready."], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        let mut phone = app.answers(&placed).await;
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.next_message().await["token"], "Hello Ann, ");
+        let _held = app.llm.says("And who are you?").waits();
+        relay.says("This is the voicemail of Ann.").await;
+        app.llm.wait_for_requests(2).await;
+        app.llm.says(OPENING);
+        phone.machine_detected("machine_end_beep").await;
+        relay.closes().await;
+        is_changed(&app, &mut phone).await;
+        assert_eq!(phone.hears(), [OPENING]);
+        assert!(app.llm.requests()[2]["messages"][0]["content"].as_str().unwrap().contains(PURPOSE));
     }
 
     async fn a_machine_that_answers_before_the_model_is_left_the_purpose(database) {

@@ -4,6 +4,7 @@ use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
+use sqlx::Connection;
 use std::time::Duration;
 
 const SID: &str = "CA1";
@@ -151,6 +152,23 @@ on_both_databases! {
         assert!(messages[0]["content"].as_str().unwrap().contains("came too late"));
     }
 
+    async fn nobody_waits_while_words_are_spoken(database) {
+        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.5")]).await;
+        let call = app.call(SID, CALLER, OURS);
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(2);
+        let first = call.says(1, "Tell me a story").await;
+        assert_eq!(first.say(), STORY[0].trim());
+        let second = call.webhook(&first.redirect().unwrap(), &[]).await.voice();
+        assert_eq!(second.say(), STORY[1].trim());
+        // The caller listens to it, for longer than anybody waits.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let third = call.webhook(&second.redirect().unwrap(), &[]).await.voice();
+        assert!(third.redirect().is_some(), "no apology yet: {third:?}");
+        gate.open();
+    }
+
     async fn of_an_answer_that_stalled_the_heard_part_alone_counts_later(database) {
         let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.3")]).await;
         let call = app.call(SID, CALLER, OURS);
@@ -215,6 +233,22 @@ async fn a_hang_up_that_another_gateway_hears_of_stops_the_model() {
     other.call(SID, CALLER, OURS).is("completed", &[("CallDuration", "9")]).await;
     one.llm.wait_for_in_flight(0).await;
     one.until("/history/1/conversations", |turns| turns[0]["heard_text"] == STORY[0].trim()).await;
+}
+
+#[tokio::test]
+async fn a_hang_up_whose_news_is_lost_stops_the_model_too() {
+    let Some(database) = Database::postgres().await else { return };
+    let app = TestApp::start(&database).await;
+    let gate = Gate::closed();
+    app.llm.streams(&STORY, Between::Gate(gate.clone()));
+    gate.let_through(2);
+    assert_eq!(app.call(SID, CALLER, OURS).says(1, "Tell me a story").await.say(), STORY[0].trim());
+    // Another gateway writes the end down, and nobody hears of it.
+    let mut connection = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+    let over =
+        sqlx::query("UPDATE call_logs SET status = 'completed', status_rank = 5, ended_at = 1 WHERE call_sid = $1");
+    over.bind(SID).execute(&mut connection).await.unwrap();
+    app.llm.wait_for_in_flight(0).await;
 }
 
 #[tokio::test]

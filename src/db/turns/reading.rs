@@ -99,6 +99,19 @@ impl Db {
         Ok(last.map(|(answer,)| answer))
     }
 
+    /// What the model answered last in a call and was not broken off in, heard or not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn last_whole_answer(&self, call_sid: &str) -> Result<Option<String>, DbError> {
+        let text = "SELECT gpt_response FROM conversation_logs \
+                    WHERE call_sid = $1 AND gpt_response IS NOT NULL AND gpt_response <> '' AND NOT failed \
+                    AND COALESCE(action, '') NOT IN ('broken_off', 'broken_into') AND model_used <> 'none' \
+                    ORDER BY turn DESC LIMIT 1";
+        let last: Option<(String,)> = read!(self, fetch_optional, text, call_sid)?;
+        Ok(last.map(|(answer,)| answer))
+    }
+
     /// Whether the caller had an apology in place of this turn's answer.
     ///
     /// # Errors

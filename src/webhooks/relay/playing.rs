@@ -80,7 +80,7 @@ impl Session {
         let (first, due) = (answering.sentences.len(), answering.asked_at + self.app.config.voice.reply_budget);
         let turn = answering.turn;
         answering.sentences.extend_from_slice(&sentences);
-        let stored = self.app.db.progress_turn(answering.claim, Some(&answering.sentences)).await;
+        let stored = self.app.db.progress_turn(answering.claim, &answering.sentences).await;
         if let Err(cause) = &stored {
             error!(call.sid = self.call.call_sid, turn, error = %cause, "Sentences could not be stored; Twilio reads them");
         }
