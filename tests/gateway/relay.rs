@@ -321,6 +321,19 @@ on_both_databases! {
         assert_eq!(relay.hears_turn().await, "Thank you.");
     }
 
+    async fn keys_that_are_pressed_just_before_words_go_with_them(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says("Thank you.");
+        relay.presses('4').await;
+        relay.presses('2').await;
+        relay.says("is my number").await;
+        assert_eq!(relay.hears_turn().await, "Thank you.");
+        assert_eq!(app.llm.requests()[0]["messages"][1]["content"], "(keys pressed: 42) is my number");
+        assert_eq!(app.llm.request_count(), 1);
+    }
+
     async fn a_silence_is_asked_about_and_a_second_one_ends_the_call(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let mut phone = app.dials(CALLER, OURS).await;

@@ -24,8 +24,7 @@ impl Session {
         } else if is_busy {
             self.keep_heard_of_last("", self.left()).await;
         }
-        self.hush();
-        Ok(())
+        self.hush().await
     }
 
     /// The session is over. The caller may still be there, on a connection that is lost.

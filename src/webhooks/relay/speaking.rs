@@ -135,7 +135,7 @@ impl Session {
         let words = format!("{apart}{} ", fillers[self.filler]);
         answering.talk.fill(&words);
         match self.player {
-            Some(_) => self.say_phrase(&fillers[self.filler]).await?,
+            Some(_) => self.queue(Queued::Fixed { words: fillers[self.filler].clone(), last: false }).await?,
             None => self.say(&words, false).await?,
         }
         // Two fillers without a pause between them would be chatter.
