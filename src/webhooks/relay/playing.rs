@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::conversation::speech::speaking_time;
 use crate::twilio::relay_messages::ToTwilio;
 use crate::twilio::twiml::Words;
-use crate::webhooks::speech::{Spoken, sentences_of};
+use crate::webhooks::speech::Spoken;
 use crate::webhooks::voicing::{patience, phrase, voice};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -93,11 +93,11 @@ impl Session {
         Ok(())
     }
 
-    /// Says the answer before the next turn again.
-    pub(super) async fn play_again(&mut self, answer: &str) -> Result<(), Over> {
+    /// Says the `sentences` of the answer before the next turn again, from the `first` on.
+    pub(super) async fn play_again(&mut self, sentences: &[String], first: usize) -> Result<(), Over> {
         let (call_sid, before) = (self.call.call_sid.clone(), self.turn + 1);
         let (language, due) = (self.call.person().language, Instant::now() + self.app.config.voice.reply_budget);
-        for (index, words) in sentences_of(answer, language).into_iter().enumerate() {
+        for (index, words) in sentences.iter().cloned().enumerate().skip(first) {
             let name = Some(Spoken::Again { call_sid: call_sid.clone(), before, language, index });
             self.queue(Queued::Sentence { words, name, due }).await?;
         }
