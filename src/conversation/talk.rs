@@ -97,6 +97,13 @@ impl Talk {
     }
 }
 
+/// How many of the sentences of an answer were heard to their end, when `heard` was heard of it.
+pub fn heard_sentences(sentences: &[String], heard: &str) -> usize {
+    let signs = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
+    let mut left = signs(heard);
+    sentences.iter().take_while(|sentence| left.checked_sub(signs(sentence)).map(|rest| left = rest).is_some()).count()
+}
+
 /// The letters and digits of a text in lower case, each with the byte after it.
 fn letters(text: &str) -> impl Iterator<Item = (usize, char)> {
     let all = text.char_indices().filter(|(_, c)| c.is_alphanumeric());
@@ -165,6 +172,13 @@ mod tests {
             ("One".into(), String::new())
         );
         assert_eq!(talk.heard_before(Duration::from_secs(60)), "");
+    }
+
+    #[test]
+    fn a_sentence_was_heard_when_its_last_sign_was() {
+        let sentences = ["One two.", "Three.", "你好。"].map(str::to_owned);
+        let heard = ["", "One", "One two", "One two.", "One two. Thr", "One  two. Three.", "One two. Three.你好。"];
+        assert_eq!(heard.map(|heard| heard_sentences(&sentences, heard)), [0, 0, 0, 1, 1, 2, 3]);
     }
 
     #[test]

@@ -26,19 +26,27 @@ pub struct RelayCall {
 /// it up.
 pub const BROKEN_OFF: &str = "broken_off";
 
+/// The action of a turn whose answer is whole, but whose session was lost before the end of it was spoken: the next session
+/// says the rest.
+pub const UNHEARD: &str = "unheard";
+
 /// The action of a turn whose answer ended where the caller broke in.
 pub const BROKEN_INTO: &str = "broken_into";
 
-/// A question without a whole answer, which a lost session left.
+/// A question whose answer was not heard to its end, as a lost session left it.
 #[derive(Debug, Clone, FromRow)]
 pub struct LeftTurn {
-    /// The turn, open again.
+    /// The turn, open again unless the answer is whole.
     #[sqlx(flatten)]
     pub claim: TurnClaim,
     /// What the caller said.
     pub input_text: String,
-    /// What the caller heard of the answer; may be empty.
-    pub heard: String,
+    /// What the caller heard of the answer; not known when the session's process was killed.
+    pub heard: Option<String>,
+    /// The sentences that are stored of it: a JSON list.
+    pub sentences: String,
+    /// The answer, if it is whole.
+    pub whole: Option<String>,
     /// What that much took.
     pub input_tokens: i64,
     /// What that much took.
@@ -48,19 +56,27 @@ pub struct LeftTurn {
 }
 
 impl Db {
-    /// Takes up the last turn of a call, if it has no whole answer because its session was lost.
+    /// Takes up the last turn of a call, if its answer was not heard to its end because its session was lost. Of an answer
+    /// that is whole the rest counts as heard from now on.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn take_up_turn(&self, call_sid: &str) -> Result<Option<LeftTurn>, DbError> {
         let call_sid = call_sid.to_owned();
         unit!(self, [call_sid], |c| {
-            let text = "UPDATE conversation_logs SET attempt = attempt + 1, answered_at = NULL, failed = FALSE, action = NULL \
+            let text = "UPDATE conversation_logs SET attempt = attempt + 1, failed = FALSE, action = NULL, lease_until = 0, \
+                        answered_at = CASE WHEN action = $3 THEN answered_at END \
                         WHERE call_sid = $1 AND turn = (SELECT MAX(turn) FROM conversation_logs WHERE call_sid = $1) \
-                        AND (action = $2 OR (answered_at IS NULL AND NOT failed)) \
-                        RETURNING id, attempt, input_text, COALESCE(heard_text, gpt_response, '') AS heard, \
-                        input_tokens, output_tokens, model_used";
-            Ok(sqlx::query_as(text).bind(&call_sid).bind(BROKEN_OFF).fetch_optional(&mut *c).await?)
+                        AND (action IN ($2, $3) OR (answered_at IS NULL AND NOT failed)) \
+                        RETURNING id, attempt, input_text, COALESCE(heard_text, gpt_response) AS heard, sentences, \
+                        CASE WHEN answered_at IS NOT NULL THEN gpt_response END AS whole, input_tokens, output_tokens, model_used";
+            let query = sqlx::query_as(text).bind(&call_sid).bind(BROKEN_OFF).bind(UNHEARD);
+            let left: Option<LeftTurn> = query.fetch_optional(&mut *c).await?;
+            if let Some(left) = left.as_ref().filter(|left| left.whole.is_some()) {
+                let query = sqlx::query("UPDATE conversation_logs SET heard_text = NULL WHERE id = $1");
+                query.bind(left.claim.id).execute(&mut *c).await?;
+            }
+            Ok(left)
         })
     }
 
@@ -82,6 +98,19 @@ impl Db {
         unit!(self, [heard], |c| {
             let query = sqlx::query("UPDATE conversation_logs SET heard_text = $2 WHERE id = $1");
             query.bind(turn_id).bind(&heard).execute(&mut *c).await?;
+            Ok(())
+        })
+    }
+
+    /// Of the answer in this row only `heard` reached the caller before the session was lost. What was to follow it follows;
+    /// else the rest is still to be said.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leave_unheard(&self, turn_id: i64, heard: String) -> Result<(), DbError> {
+        unit!(self, [heard], |c| {
+            let text = "UPDATE conversation_logs SET heard_text = $2, action = COALESCE(action, $3) WHERE id = $1";
+            sqlx::query(text).bind(turn_id).bind(&heard).bind(UNHEARD).execute(&mut *c).await?;
             Ok(())
         })
     }

@@ -321,6 +321,19 @@ on_both_databases! {
         assert_eq!(relay.hears_turn().await, "Thank you.");
     }
 
+    async fn keys_that_are_pressed_just_before_words_go_with_them(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says("Thank you.");
+        relay.presses('4').await;
+        relay.presses('2').await;
+        relay.says("is my number").await;
+        assert_eq!(relay.hears_turn().await, "Thank you.");
+        assert_eq!(app.llm.requests()[0]["messages"][1]["content"], "(keys pressed: 42) is my number");
+        assert_eq!(app.llm.request_count(), 1);
+    }
+
     async fn a_silence_is_asked_about_and_a_second_one_ends_the_call(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let mut phone = app.dials(CALLER, OURS).await;
@@ -458,6 +471,28 @@ on_both_databases! {
         app.llm.says("Good night.");
         relay.says("Thank you").await;
         assert!(relay.hears_turn().await.ends_with("Good night."));
+    }
+
+    async fn the_rest_of_an_answer_whose_session_was_lost_while_it_was_spoken_is_said_without_the_model(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Yes. ", "Once upon a time there was a telephone. ", "Then somebody called it."], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        // A filler, which comes when the words before it are spoken.
+        relay.next_message().await;
+        gate.open();
+        relay.hears_turn().await;
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Yes.").await;
+        phone.relay_ended(end).await;
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.hears_turn().await, "Once upon a time there was a telephone. Then somebody called it.");
+        assert_eq!(app.llm.request_count(), 1);
+        assert_eq!(app.get("/history/1/conversations").await[0]["heard_text"], json!(null));
     }
 
     async fn a_question_without_any_answer_is_answered_after_a_loss(database) {

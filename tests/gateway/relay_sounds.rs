@@ -8,13 +8,17 @@ use crate::support::scripted_server::Gate;
 use serde_json::json;
 
 const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
+const FILLERS: [&str; 5] =
+    ["One moment, please.", "Let me think.", "Just a second.", "Give me a moment.", "Hold on, please."];
 
 /// The next words: those that are read, or the sound that is played.
 async fn hears(app: &TestApp, relay: &mut Relay) -> String {
     let message = relay.next_message().await;
     if message["type"] == "text" {
-        assert_eq!(message["last"], true, "what is read stands for itself");
-        return message["token"].as_str().unwrap().to_owned();
+        let token = message["token"].as_str().unwrap();
+        let is_filler = FILLERS.contains(&token);
+        assert_eq!(message["last"], !is_filler, "what is read stands for itself: {token}");
+        return token.to_owned();
     }
     assert_eq!((&message["interruptible"], &message["preemptible"]), (&json!(true), &json!(false)), "{message}");
     let sound = fetch(app, message["source"].as_str().unwrap()).await;
@@ -101,6 +105,30 @@ on_both_databases! {
         app.llm.speech_fails(500);
         relay.says("Hello").await;
         assert_eq!(hears(&app, &mut relay).await, ANSWER);
+    }
+
+    async fn a_filler_that_is_read_is_not_the_last_of_what_is_said(database) {
+        let app = speaking(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.2")]).await;
+        let (_phone, mut relay) = caller(&app).await;
+        let gate = app.llm.says("Late.").waits();
+        relay.says("Hello").await;
+        let filler = relay.next_message().await;
+        assert_eq!((&filler["type"], &filler["last"]), (&json!("text"), &json!(false)));
+        gate.open();
+    }
+
+    async fn a_language_that_is_switched_to_stays_though_the_caller_breaks_in(database) {
+        let app = speaking(&database, &[RELAY, ("VOICE_TOOLS", "switch_language")]).await;
+        let (_phone, mut relay) = caller(&app).await;
+        let late = app.llm.speech_waits();
+        app.llm.says_and_calls("One moment.", "switch_language", r#"{"language":"de"}"#);
+        app.llm.hangs();
+        relay.says("Can we speak German?").await;
+        app.llm.wait_for_requests(2).await;
+        relay.interrupts("", 0).await;
+        let change = relay.next_message().await;
+        assert_eq!((&change["type"], &change["transcriptionLanguage"]), (&json!("language"), &json!("de-DE")));
+        late.open();
     }
 
     async fn of_a_played_answer_that_is_broken_into_what_was_heard_is_kept(database) {

@@ -4,12 +4,14 @@ use super::answering::{Answering, Cutter};
 use super::line::Over;
 use super::session::Session;
 use crate::conversation::reply::{Begun, Cost};
-use crate::conversation::talk::Talk;
+use crate::conversation::speech::joined;
+use crate::conversation::talk::{Talk, heard_sentences};
 use crate::conversation::wishes::{Wish, wish};
 use crate::db::DbError;
 use crate::db::relay::LeftTurn;
 use crate::db::turns::{Heard, NewClaim, NewTurn, TurnClaim, TurnEnd};
 use crate::webhooks::requests::Handoff;
+use crate::webhooks::speech::sentences_of;
 use tokio::time::Instant;
 use tracing::{error, info};
 
@@ -98,9 +100,14 @@ impl Session {
             Ok(None) => return self.say_fixed(|phrases| &phrases.did_not_hear).await,
             Ok(Some(left)) => {
                 info!(call.sid = call_sid, turn = self.turn, "A turn is taken up that a lost session left");
-                let LeftTurn { claim, input_text, heard, input_tokens, output_tokens, model_used: model } = left;
-                let begun = Begun { said: heard, cost: Cost { input_tokens, output_tokens, model } };
-                self.ask(claim, &input_text, begun).await
+                let LeftTurn { claim, heard, input_tokens, output_tokens, model_used: model, .. } = left;
+                if let Some(answer) = left.whole {
+                    return self.say_rest(claim.id, &answer, &heard.unwrap_or_default()).await;
+                }
+                let stored = || serde_json::from_str::<Vec<String>>(&left.sentences).unwrap_or_default();
+                let said = heard.unwrap_or_else(|| joined(&stored()));
+                let begun = Begun { said, cost: Cost { input_tokens, output_tokens, model } };
+                self.ask(claim, &left.input_text, begun).await
             }
             Err(cause) => Err(cause),
         };
@@ -110,6 +117,19 @@ impl Session {
                 error!(call.sid = call_sid, turn = self.turn, error = %cause, "A lost turn could not be taken up");
                 self.say_fixed(|phrases| &phrases.apology).await
             }
+        }
+    }
+
+    /// Says the rest of an answer, from the sentence that was not heard to its end.
+    async fn say_rest(&mut self, turn_id: i64, answer: &str, heard: &str) -> Result<(), Over> {
+        let sentences = sentences_of(answer, self.call.person().language);
+        let first = heard_sentences(&sentences, heard);
+        let mut talk = Talk::default();
+        talk.say(answer);
+        self.spoken = Some((turn_id, talk));
+        match self.player {
+            Some(_) => self.play_again(&sentences, first).await,
+            None => self.say(&joined(&sentences[first..]), true).await,
         }
     }
 

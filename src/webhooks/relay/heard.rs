@@ -5,6 +5,7 @@ use super::answering::Answering;
 use super::line::Over;
 use super::session::Session;
 use crate::conversation::talk::Talk;
+use crate::db::DbError;
 use crate::db::relay::{BROKEN_INTO, BROKEN_OFF};
 use crate::db::turns::Heard;
 use std::time::Duration;
@@ -24,8 +25,7 @@ impl Session {
         } else if is_busy {
             self.keep_heard_of_last("", self.left()).await;
         }
-        self.hush();
-        Ok(())
+        self.hush().await
     }
 
     /// The session is over. The caller may still be there, on a connection that is lost.
@@ -36,7 +36,8 @@ impl Session {
         } else if let Some((turn_id, talk)) = self.spoken.take()
             && let Heard::Only(heard) = self.heard_by_now(&talk)
         {
-            self.store_heard(turn_id, heard).await;
+            let stored = self.app.db.leave_unheard(turn_id, heard).await;
+            self.note(stored);
         }
     }
 
@@ -84,7 +85,8 @@ impl Session {
         let Some((turn_id, talk)) = self.spoken.take() else { return };
         let heard = self.heard(&talk, utterance, left);
         if heard != talk.answer() {
-            self.store_heard(turn_id, heard).await;
+            let stored = self.app.db.heard_only(turn_id, heard).await;
+            self.note(stored);
         }
     }
 
@@ -96,8 +98,9 @@ impl Session {
         }
     }
 
-    async fn store_heard(&mut self, turn_id: i64, heard: String) {
-        if let Err(cause) = self.app.db.heard_only(turn_id, heard).await {
+    /// Logs that what was heard could not be stored, if it could not.
+    fn note(&self, stored: Result<(), DbError>) {
+        if let Err(cause) = stored {
             error!(call.sid = self.call.call_sid, error = %cause, "What was heard of an answer could not be stored");
         }
     }

@@ -72,10 +72,7 @@ impl Session {
                 Ok(())
             }
             FromTwilio::Dtmf(dtmf) => self.on_key(&dtmf.digit).await,
-            FromTwilio::Interrupt(interrupt) => {
-                self.on_interrupt(&interrupt.utterance_until_interrupt).await;
-                Ok(())
-            }
+            FromTwilio::Interrupt(interrupt) => self.on_interrupt(&interrupt.utterance_until_interrupt).await,
             FromTwilio::Error(fault) => {
                 warn!(call.sid = call_sid, "Twilio reports an error on a ConversationRelay session");
                 debug!(call.sid = call_sid, fault.description, "What it says");
@@ -94,15 +91,19 @@ impl Session {
         Ok(())
     }
 
-    /// The caller said something, or pressed keys, which are told in words.
+    /// The caller said something, or pressed keys, which are told in words. Keys that were pressed just before words go with
+    /// them.
     async fn on_words(&mut self, words: &str, wants_person: bool) -> Result<(), Over> {
         if self.leaving.is_some() {
             return Ok(());
         }
         self.caller.is_there();
-        self.caller.take_keys();
+        let keys = self.caller.take_keys();
         self.cut_short().await?;
-        self.answer_or_apologise(words, wants_person).await
+        if keys.is_empty() {
+            return self.answer_or_apologise(words, wants_person).await;
+        }
+        self.answer_or_apologise(&format!("{} {words}", keys_in_words(&keys)), keys == "0").await
     }
 
     async fn on_key(&mut self, key: &str) -> Result<(), Over> {
@@ -126,11 +127,12 @@ impl Session {
     }
 
     /// The caller broke in: nothing more of what was sent is spoken.
-    async fn on_interrupt(&mut self, utterance: &str) {
+    async fn on_interrupt(&mut self, utterance: &str) -> Result<(), Over> {
         let now = Instant::now();
         let left = self.left();
-        self.hush();
+        let hushed = self.hush().await;
         (self.spoken_until, self.caller.heard_at) = (now, now);
         self.keep_heard(utterance, left).await;
+        hushed
     }
 }

@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::conversation::speech::speaking_time;
 use crate::twilio::relay_messages::ToTwilio;
 use crate::twilio::twiml::Words;
-use crate::webhooks::speech::{Spoken, sentences_of};
+use crate::webhooks::speech::Spoken;
 use crate::webhooks::voicing::{patience, phrase, voice};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -28,8 +28,8 @@ pub(super) struct Player {
 pub(super) enum Queued {
     /// A sentence that is played under this name if its sound is there soon after `due`; without a name it is read.
     Sentence { words: String, name: Option<Spoken>, due: Instant },
-    /// A fixed sentence, which nobody waits for.
-    Fixed(String),
+    /// A fixed sentence, which nobody waits for. It is not the `last` where an answer is still to come.
+    Fixed { words: String, last: bool },
     /// What follows is in another language.
     Switch { tts_language: &'static str, transcription_language: &'static str },
 }
@@ -37,7 +37,7 @@ pub(super) enum Queued {
 impl Queued {
     fn time(&self) -> Duration {
         match self {
-            Self::Sentence { words, .. } | Self::Fixed(words) => speaking_time(words),
+            Self::Sentence { words, .. } | Self::Fixed { words, .. } => speaking_time(words),
             Self::Switch { .. } => Duration::ZERO,
         }
     }
@@ -57,10 +57,11 @@ impl Player {
         self.queue.iter().map(Queued::time).sum()
     }
 
-    /// What waits is not said any more; how long it would have taken.
-    pub(super) fn clear(&mut self) -> Duration {
+    /// What waits is not said any more; how long it would have taken. What comes later is in the last language all the same.
+    fn clear(&mut self) -> Duration {
         let time = self.time();
-        (self.queue, self.pending) = (VecDeque::new(), None);
+        let switch = self.queue.drain(..).rfind(|queued| matches!(queued, Queued::Switch { .. }));
+        (self.queue, self.pending) = (switch.into_iter().collect(), None);
         time
     }
 }
@@ -92,11 +93,11 @@ impl Session {
         Ok(())
     }
 
-    /// Says the answer before the next turn again.
-    pub(super) async fn play_again(&mut self, answer: &str) -> Result<(), Over> {
+    /// Says the `sentences` of the answer before the next turn again, from the `first` on.
+    pub(super) async fn play_again(&mut self, sentences: &[String], first: usize) -> Result<(), Over> {
         let (call_sid, before) = (self.call.call_sid.clone(), self.turn + 1);
         let (language, due) = (self.call.person().language, Instant::now() + self.app.config.voice.reply_budget);
-        for (index, words) in sentences_of(answer, language).into_iter().enumerate() {
+        for (index, words) in sentences.iter().cloned().enumerate().skip(first) {
             let name = Some(Spoken::Again { call_sid: call_sid.clone(), before, language, index });
             self.queue(Queued::Sentence { words, name, due }).await?;
         }
@@ -149,8 +150,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the first in the queue: played if its sound is there, else read. Each stands for itself, so that Twilio waits
-    /// for no more words before it speaks.
+    /// Sends the first in the queue: played if its sound is there, else read. A sentence stands for itself, so that Twilio
+    /// waits for no more words before it speaks.
     async fn send_first(&mut self, is_there: bool) -> Result<(), Over> {
         let Some(player) = &mut self.player else { return Ok(()) };
         let time = player.time();
@@ -158,7 +159,7 @@ impl Session {
         let person = self.call.person();
         let path = match &first {
             Queued::Sentence { name: Some(name), .. } if is_there => Some(name.url(&self.app, voice(person))),
-            Queued::Fixed(words) => match Words::from(&phrase(&self.app, person, words)) {
+            Queued::Fixed { words, .. } => match Words::from(&phrase(&self.app, person, words)) {
                 Words::Play(urls) => urls.first().cloned(),
                 Words::Say(_) => None,
             },
@@ -170,9 +171,8 @@ impl Session {
                 ToTwilio::Language { tts_language, transcription_language }
             }
             (_, Some(source)) => ToTwilio::Play { source, interruptible: true, preemptible: false },
-            (Queued::Sentence { words, .. } | Queued::Fixed(words), None) => {
-                ToTwilio::Text { token: words, last: true }
-            }
+            (Queued::Sentence { words, .. }, None) => ToTwilio::Text { token: words, last: true },
+            (Queued::Fixed { words, last }, None) => ToTwilio::Text { token: words, last: *last },
         };
         self.line.send(&message).await?;
         // It begins later than was reckoned with if it had to be waited for.
@@ -181,10 +181,10 @@ impl Session {
     }
 
     /// What waits for its turn is not said any more.
-    pub(super) fn hush(&mut self) {
-        if let Some(player) = &mut self.player {
-            let time = player.clear();
-            self.spoken_until = self.spoken_until.checked_sub(time).unwrap_or(self.spoken_until);
-        }
+    pub(super) async fn hush(&mut self) -> Result<(), Over> {
+        let Some(player) = &mut self.player else { return Ok(()) };
+        let time = player.clear();
+        self.spoken_until = self.spoken_until.checked_sub(time).unwrap_or(self.spoken_until);
+        self.play_on().await
     }
 }

@@ -241,7 +241,7 @@ impl Session {
     /// Says a fixed sentence.
     pub(super) async fn say_phrase(&mut self, words: &str) -> Result<(), Over> {
         match self.player {
-            Some(_) => self.queue(Queued::Fixed(words.to_owned())).await,
+            Some(_) => self.queue(Queued::Fixed { words: words.to_owned(), last: true }).await,
             None => self.say(words, true).await,
         }
     }

@@ -11,6 +11,7 @@ use crate::llm::LlmError;
 use crate::twilio::relay_messages::ToTwilio;
 use crate::twilio::voices::Language;
 use crate::webhooks::requests::Handoff;
+use crate::webhooks::speech::sentences_of;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -135,7 +136,7 @@ impl Session {
         let words = format!("{apart}{} ", fillers[self.filler]);
         answering.talk.fill(&words);
         match self.player {
-            Some(_) => self.say_phrase(&fillers[self.filler]).await?,
+            Some(_) => self.queue(Queued::Fixed { words: fillers[self.filler].clone(), last: false }).await?,
             None => self.say(&words, false).await?,
         }
         // Two fillers without a pause between them would be chatter.
@@ -182,7 +183,7 @@ impl Session {
             Ok(Some(answer)) => {
                 self.spoken = None;
                 match self.player {
-                    Some(_) => self.play_again(&answer).await,
+                    Some(_) => self.play_again(&sentences_of(&answer, self.call.person().language), 0).await,
                     None => self.say(&answer, true).await,
                 }
             }
