@@ -15,8 +15,8 @@ mod report;
 mod scenarios;
 mod steps;
 
+use common::Failure;
 use common::server::Server;
-use common::{Failure, figures};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,22 +28,10 @@ const WARM_UP: Duration = Duration::from_millis(700);
 const COUNTED: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    // `cargo test --all-targets` starts benches too, without this argument.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("Nothing to test here; cargo bench --bench gateway measures.");
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("The bench failed: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    common::bench("gateway", 256, run)
 }
 
 fn run() -> Result<(), Failure> {
-    println!("{}", figures::machine());
     report::steps(&steps::measure()?);
     if !cfg!(target_os = "linux") {
         println!("The server is measured on Linux only.");

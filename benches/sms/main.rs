@@ -16,8 +16,8 @@ mod model;
 mod report;
 mod rest;
 
+use common::Failure;
 use common::server::Server;
-use common::{Failure, figures};
 use load::Load;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,30 +31,20 @@ const WARM_UP: usize = 2_000;
 const COUNTED: usize = 20_000;
 /// People who write in the same moment.
 const AT_ONCE: usize = 10_000;
+/// Files that the gateway and this process may have open: a connection for each of those people, and those to the model.
+const OPEN_FILES: u64 = 16_384;
 /// How long the slow model takes.
 const SLOW: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    // `cargo test --all-targets` starts benches too, without this argument.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("Nothing to test here; cargo bench --bench sms measures.");
-        return ExitCode::SUCCESS;
-    }
-    if !cfg!(target_os = "linux") {
-        println!("Texts are measured on Linux only.");
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("The bench failed: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    common::bench("sms", OPEN_FILES, run)
 }
 
 fn run() -> Result<(), Failure> {
-    println!("{}", figures::machine());
+    if !cfg!(target_os = "linux") {
+        println!("Texts are measured on Linux only.");
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let in_time =
         async |part| tokio::time::timeout(LIMIT, part).await.map_err(|_| format!("not done after {LIMIT:?}"))?;

@@ -19,13 +19,12 @@ mod report;
 mod script;
 mod webhooks;
 
+use common::Failure;
 use common::server::Server;
-use common::{Failure, figures};
 use report::Spent;
 use script::Script;
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::unconstrained;
@@ -40,39 +39,12 @@ const BUDGET: Duration = Duration::from_secs(2);
 const OPEN_FILES: u64 = 4096;
 
 fn main() -> ExitCode {
-    // `cargo test --all-targets` starts benches too, without this argument.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("Nothing to test here; cargo bench --bench voice measures.");
-        return ExitCode::SUCCESS;
-    }
-    match allow_open_files().and_then(|()| run()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            eprintln!("The bench failed: words were not heard as they were written.");
-            ExitCode::FAILURE
-        }
-        Err(failure) => {
-            eprintln!("The bench failed: {failure}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Starts this program anew when it may not open enough files; the gateway inherits the limit.
-fn allow_open_files() -> Result<(), Failure> {
-    let limits = std::fs::read_to_string("/proc/self/limits")?;
-    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let allowed = limit.and_then(|limit| limit.split_whitespace().next()?.parse().ok());
-    if allowed.is_none_or(|allowed: u64| allowed >= OPEN_FILES) {
-        return Ok(());
-    }
-    let raise = format!("ulimit -n {OPEN_FILES} && exec \"$0\" \"$@\"");
-    let program = std::env::current_exe()?;
-    Err(Command::new("sh").arg("-c").arg(raise).arg(program).args(std::env::args_os().skip(1)).exec().into())
+    common::bench("voice", OPEN_FILES, || {
+        if run()? { Ok(()) } else { Err("words were not heard as they were written".into()) }
+    })
 }
 
 fn run() -> Result<bool, Failure> {
-    println!("{}", figures::machine());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // One task for all callers: tokio's budget for a task, meant for one connection, would have them wait for each other.
     runtime.block_on(unconstrained(async {

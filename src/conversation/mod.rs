@@ -2,6 +2,7 @@
 
 mod abbreviations;
 pub mod call;
+mod doer;
 pub mod parts;
 pub mod party;
 pub mod phrases;

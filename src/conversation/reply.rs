@@ -1,20 +1,14 @@
 //! An answer on a call while the model gives it: its words, and what it does besides speaking. A tool that does something
 //! which the answer goes on after (another language, a text message) is run here, and the model told what came of it.
 
-use super::call::OnCall;
+use super::doer::Doer;
 use super::tools::{self, Action};
-use crate::clock::Clock;
-use crate::config::VoiceTool;
-use crate::db::Db;
-use crate::db::outbound::OutboundText;
 use crate::llm::{Finish, Llm, LlmError, Message, Piece, Prompt, Tool, ToolCall};
-use crate::twilio::address::Address;
 use crate::twilio::voices::Language;
 use futures_util::stream::{self, BoxStream, Fuse};
 use futures_util::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
@@ -116,18 +110,6 @@ pub struct Reply {
     /// Whether it broke off once and was asked for again.
     again: bool,
     over_at: Instant,
-}
-
-/// Does what the model asks for in one turn.
-pub(super) struct Doer {
-    pub(super) db: Db,
-    pub(super) clock: Clock,
-    pub(super) call: Arc<OnCall>,
-    /// The turn's row, which names what its tools do.
-    pub(super) turn_id: i64,
-    pub(super) offered: Vec<VoiceTool>,
-    /// Tells the outbox that a job is due.
-    pub(super) wake: Arc<Notify>,
 }
 
 impl Reply {
@@ -313,52 +295,4 @@ impl Reply {
 /// Instructions with the language to answer in.
 pub(super) fn in_language(instructions: &str, language: &Language) -> String {
     format!("{instructions} Answer in {} unless you are asked for another language.", language.name)
-}
-
-impl Doer {
-    /// Whether the caller has had an apology in place of this answer, and the call has gone on.
-    async fn is_late(&self) -> bool {
-        self.db.is_turn_late(self.turn_id).await.unwrap_or(false)
-    }
-
-    async fn switch(&self, language: &'static Language) -> String {
-        if let Err(error) = self.db.switch_call(&self.call.call_sid, language.tag).await {
-            warn!(call.sid = self.call.call_sid, %error, "The language of a call could not be switched");
-            return "The language cannot be switched right now.".to_owned();
-        }
-        format!("The call goes on in {}. Answer in it.", language.name)
-    }
-
-    async fn send(&self, text: String) -> String {
-        let call = &self.call;
-        // Only ever to the person on the telephone.
-        let (Some(to), Some(from)) = (Address::parse(&call.caller).number, Address::parse(&call.ours).number) else {
-            return "The caller cannot receive text messages.".to_owned();
-        };
-        let now = self.clock.now();
-        let text = OutboundText {
-            account_sid: call.account_sid,
-            messaging_service_sid: call.messaging_service_sid.clone(),
-            user_id: call.person().user_id,
-            peer: call.party.peer.clone(),
-            from: from.to_owned(),
-            to: to.to_owned(),
-            text,
-            occasion: format!("turn {}", self.turn_id),
-            at: now,
-            is_unsolicited: false,
-            due_at: now,
-        };
-        match self.db.queue_text(text).await {
-            Ok(true) => {
-                self.wake.notify_one();
-                "The message is on its way.".to_owned()
-            }
-            Ok(false) => "A message is on its way already; there is one for each answer.".to_owned(),
-            Err(error) => {
-                warn!(call.sid = call.call_sid, %error, "A text for a caller could not be queued");
-                "The message cannot be sent right now.".to_owned()
-            }
-        }
-    }
 }

@@ -1,8 +1,9 @@
 //! What the model is asked and how, for every way of talking: a spoken turn, and the REST API.
 
 use super::call::OnCall;
+use super::doer::Doer;
 use super::party::Person;
-use super::reply::{Begun, Doer, Reply, in_language};
+use super::reply::{Begun, Reply, in_language};
 use super::{thread, tools};
 use crate::clock::Clock;
 use crate::config::VoiceTool;

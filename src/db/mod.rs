@@ -3,6 +3,7 @@
 //! Reads go through `read!`, every write through `unit!`: one closure, one atomic unit. On SQLite a single writer
 //! gathers the units that wait into one transaction (`writer.rs`); on PostgreSQL each is a transaction of its own.
 
+mod accepted;
 pub mod calls;
 pub mod conversations;
 mod dialect;

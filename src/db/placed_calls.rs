@@ -30,20 +30,28 @@ pub enum ChangeClaim {
     Settled,
 }
 
+/// Whether `$2` is news of who answered a call: a fax, or a machine that has spoken to its end, stays what it is.
+macro_rules! is_news {
+    () => {
+        "COALESCE(answered_by, '') \
+         NOT IN ($2, 'fax', 'machine_end_beep', 'machine_end_silence', 'machine_end_other')"
+    };
+}
 macro_rules! claim_change {
     ($now:ident) => {
         concat!(
-            "UPDATE call_logs SET change_until = ", $now!(), " + $3 WHERE call_sid = $1 AND change_until < ", $now!(),
-            " AND COALESCE(answered_by, '') NOT IN ($2, 'fax', 'machine_end_beep', 'machine_end_silence', 'machine_end_other')"
+            "UPDATE call_logs SET change_until = ",
+            $now!(),
+            " + $3 WHERE call_sid = $1 AND change_until < ",
+            $now!(),
+            " AND ",
+            is_news!()
         )
     };
 }
 macro_rules! is_changing {
     ($now:ident) => {
-        concat!(
-            "SELECT COUNT(*) FROM call_logs WHERE call_sid = $1 AND change_until >= ", $now!(),
-            " AND COALESCE(answered_by, '') NOT IN ($2, 'fax', 'machine_end_beep', 'machine_end_silence', 'machine_end_other')"
-        )
+        concat!("SELECT COUNT(*) FROM call_logs WHERE call_sid = $1 AND change_until >= ", $now!(), " AND ", is_news!())
     };
 }
 
@@ -134,8 +142,7 @@ impl Db {
     pub async fn record_answered_by(&self, call_sid: &str, who: &str) -> Result<bool, DbError> {
         let (call_sid, who) = (call_sid.to_owned(), who.to_owned());
         unit!(self, [call_sid, who], |c| {
-            let text = "UPDATE call_logs SET answered_by = $2 WHERE call_sid = $1 AND COALESCE(answered_by, '') \
-                        NOT IN ($2, 'fax', 'machine_end_beep', 'machine_end_silence', 'machine_end_other')";
+            let text = concat!("UPDATE call_logs SET answered_by = $2 WHERE call_sid = $1 AND ", is_news!());
             Ok(sqlx::query(text).bind(&call_sid).bind(&who).execute(&mut *c).await?.rows_affected() > 0)
         })
     }

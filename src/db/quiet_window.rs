@@ -1,8 +1,8 @@
 //! Texts that are answered together: while a quiet window runs, the next text of a lane joins the job of the one before it.
 
+use super::accepted::{LOCK_LANE, unanswerable};
 use super::jobs::lane;
 use super::messages::{Message, NewMessage};
-use super::replies::{LOCK_LANE, unanswerable};
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 

@@ -1,8 +1,8 @@
-//! A reply's way through the database. The reply job is written with the text and deleted with its answer, each time in
-//! one transaction: whoever deletes the job owns the answer.
+//! A reply's way through the database. The reply job is written with the text (`accepted.rs`) and deleted with its answer, each
+//! time in one transaction: whoever deletes the job owns the answer.
 
-use super::jobs::{Job, job_columns, lane};
-use super::messages::{NewMessage, TextDecision};
+use super::jobs::Job;
+use super::messages::TextDecision;
 use super::{Db, DbError, in_transaction, unit};
 use crate::clock::Micros;
 use futures_util::future::BoxFuture;
@@ -39,90 +39,6 @@ impl Ended {
         }
     }
 }
-
-/// Whether no job of a lane is unfinished.
-macro_rules! lane_is_free {
-    ($lane:literal) => {
-        concat!("NOT EXISTS (SELECT 1 FROM jobs AS older WHERE older.lane = ", $lane, " AND older.gave_up_at IS NULL)")
-    };
-}
-
-/// Why a new text is not to be answered, if there is a reason: its sender told us to stop, or its peer got as many replies
-/// as it may in ten minutes, which only machines that answer each other do.
-macro_rules! unanswerable {
-    ($user:literal, $peer:literal, $from:literal, $to:literal, $service:literal, $at:literal, $limit:literal) => {
-        concat!(
-            "CASE WHEN EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = ",
-            $from,
-            " AND own_number IN (",
-            $to,
-            ", ",
-            $service,
-            ")) THEN 'opted out' WHEN (SELECT created_at FROM sms_logs WHERE user_id = ",
-            $user,
-            " AND peer = ",
-            $peer,
-            " AND message_sid IS NOT NULL AND answered_with IS NULL AND (reply_status IS NULL OR reply_status <> 'ignored') \
-             ORDER BY id DESC LIMIT 1 OFFSET ",
-            $limit,
-            " - 1) > ",
-            $at,
-            " - 600000000 THEN 'too many replies' END AS reason"
-        )
-    };
-}
-pub(super) use unanswerable;
-
-/// The texts that are new, of a JSON list of [`AcceptRow`], with the loop limit, which is the same for all; those that are
-/// not to be answered are settled with it.
-const ACCEPT_TEXTS: &str = concat!(
-    "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
-     profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at, account_sid) \
-     SELECT value ->> 'user_id', value ->> 'peer', value ->> 'message_sid', value ->> 'channel', 'inbound', \
-     value ->> 'from', value ->> 'to', value ->> 'messaging_service_sid', value ->> 'profile_name', value ->> 'text', \
-     value ->> 'media', CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, 0, 0, value ->> 'at', \
-     value ->> 'account_sid' FROM (SELECT value, ",
-    unanswerable!(
-        "value ->> 'user_id'",
-        "value ->> 'peer'",
-        "value ->> 'from'",
-        "value ->> 'to'",
-        "value ->> 'messaging_service_sid'",
-        "value ->> 'at'",
-        "$2"
-    ),
-    " FROM jsonb_each($1)) WHERE TRUE ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
-);
-/// The reply jobs of new texts, of a JSON list of [`JobRow`]. A job whose lane is free is claimed if its webhook wants it.
-const ACCEPT_JOBS: &str = concat!(
-    "INSERT INTO jobs (kind, subject_id, run_at, attempts, claimed, lane, created_at) \
-     SELECT kind, subject_id, CASE WHEN is_free THEN lease_until ELSE at END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
-     lane, at FROM (SELECT value ->> 'kind' AS kind, value ->> 'subject_id' AS subject_id, \
-     value ->> 'lease_until' AS lease_until, value ->> 'lane' AS lane, value ->> 'at' AS at, \
-     value ->> 'lease_until' IS NOT NULL AND ",
-    lane_is_free!("value ->> 'lane'"),
-    " AS is_free FROM jsonb_each($1)) WHERE TRUE RETURNING ",
-    job_columns!()
-);
-/// Both for one text.
-const ACCEPT_POSTGRES: &str = concat!(
-    "WITH why AS (SELECT ",
-    unanswerable!("$1", "$2", "$5", "$6", "$13", "$9", "$15"),
-    "), text AS ( \
-     INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
-     profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at, account_sid) \
-     SELECT $1, $2, $3, $4, 'inbound', $5, $6, $13, $14, $7, $8, CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, \
-     0, 0, $9, $16 FROM why ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status), \
-     job AS (SELECT $11::bigint IS NOT NULL AND ",
-    lane_is_free!("$12::text"),
-    " AS is_free) \
-     INSERT INTO jobs (kind, subject_id, run_at, attempts, claimed, lane, created_at) \
-     SELECT $10, text.id, CASE WHEN is_free THEN $11::bigint ELSE $9::bigint END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
-     $12::text, $9::bigint FROM text, job WHERE text.reply_status IS NULL RETURNING ",
-    job_columns!()
-);
-/// Two texts of one lane that arrive together must not both find it free.
-pub(super) const LOCK_LANE: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 
 /// Whether a job waits behind this one of its lane.
 macro_rules! next_waits {
@@ -219,26 +135,6 @@ const SETTLE_POSTGRES: &str = concat!(
     next_waits!("gone")
 );
 
-/// A new text with the end of its job's first lease, if the webhook wants one.
-#[derive(Serialize)]
-struct AcceptRow {
-    #[serde(skip)]
-    kind: &'static str,
-    #[serde(flatten)]
-    new: NewMessage,
-    #[serde(skip)]
-    lease_until: Option<Micros>,
-}
-
-#[derive(Serialize)]
-struct JobRow {
-    kind: &'static str,
-    subject_id: i64,
-    lease_until: Option<Micros>,
-    lane: String,
-    at: Micros,
-}
-
 #[derive(Serialize)]
 struct SettleRow {
     job_id: i64,
@@ -260,49 +156,6 @@ struct SettleRow {
 }
 
 impl Db {
-    /// Writes a text and its job of this `kind` in one transaction. With `lease_until` the job is claimed by the caller until
-    /// then, unless an earlier one of its lane is unfinished; without, or if so, it waits for the outbox (attempts 0). `None`
-    /// when the text was here before, or is not to be answered: [`Db::message_by_sid`] then tells what became of it.
-    ///
-    /// # Errors
-    /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn accept_message(
-        &self,
-        new: NewMessage,
-        kind: &'static str,
-        lease_until: Option<Micros>,
-    ) -> Result<Option<Job>, DbError> {
-        let pool = match self {
-            Self::Sqlite { writer, .. } => {
-                return writer.gather("text", accept_rows, AcceptRow { kind, new, lease_until }).await;
-            }
-            Self::Postgres(pool) => pool,
-        };
-        let lane = lane(&new.to, &new.from);
-        in_transaction!(pool, |c| {
-            sqlx::query(LOCK_LANE).bind(&lane).execute(&mut *c).await?;
-            Ok(sqlx::query_as(ACCEPT_POSTGRES)
-                .bind(new.user_id)
-                .bind(&new.peer)
-                .bind(&new.message_sid)
-                .bind(new.channel)
-                .bind(&new.from)
-                .bind(&new.to)
-                .bind(&new.text)
-                .bind(&new.media)
-                .bind(new.at)
-                .bind(kind)
-                .bind(lease_until)
-                .bind(&lane)
-                .bind(&new.messaging_service_sid)
-                .bind(&new.profile_name)
-                .bind(new.loop_limit)
-                .bind(new.account_sid.map(|sid| sid.to_string()))
-                .fetch_optional(&mut *c)
-                .await?)
-        })
-    }
-
     /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands.
     ///
     /// # Errors
@@ -404,36 +257,6 @@ impl Db {
             Ok(query.execute(&mut *c).await?.rows_affected() > 0)
         })
     }
-}
-
-fn accept_rows<'c>(
-    c: &'c mut SqliteConnection,
-    rows: Vec<&'c AcceptRow>,
-) -> BoxFuture<'c, Result<Vec<Option<Job>>, DbError>> {
-    Box::pin(async move {
-        let loop_limit = rows.first().map(|row| row.new.loop_limit);
-        let new: Vec<(i64, String, Option<String>)> =
-            sqlx::query_as(ACCEPT_TEXTS).bind(super::json_list(&rows)).bind(loop_limit).fetch_all(&mut *c).await?;
-        // Of two deliveries in one batch the first one gets the job.
-        let mut new: HashMap<String, i64> =
-            new.into_iter().filter(|(_, _, status)| status.is_none()).map(|(id, sid, _)| (sid, id)).collect();
-        let texts: Vec<Option<i64>> = rows.iter().map(|row| new.remove(&row.new.message_sid)).collect();
-        // Of one lane's texts in one batch only the first one may find it free.
-        let mut lanes = HashSet::new();
-        let due = rows.iter().zip(&texts).filter_map(|(row, text)| {
-            let (subject_id, lane) = ((*text)?, lane(&row.new.to, &row.new.from));
-            let lease_until = row.lease_until.filter(|_| lanes.insert(lane.clone()));
-            Some(JobRow { kind: row.kind, subject_id, lease_until, lane, at: row.new.at })
-        });
-        let due: Vec<JobRow> = due.collect();
-        if due.is_empty() {
-            return Ok(rows.iter().map(|_| None).collect());
-        }
-        let due = super::json_list(&due.iter().collect::<Vec<_>>());
-        let jobs: Vec<Job> = sqlx::query_as(ACCEPT_JOBS).bind(due).fetch_all(&mut *c).await?;
-        let mut jobs: HashMap<i64, Job> = jobs.into_iter().map(|job| (job.subject_id, job)).collect();
-        Ok(texts.into_iter().map(|text| jobs.remove(&text?)).collect())
-    })
 }
 
 fn settle_rows<'c>(

@@ -27,6 +27,16 @@ pub enum Setback {
     Final(String, Option<i64>),
 }
 
+impl Setback {
+    /// In words, with Twilio's error code if there is one.
+    fn reason(self) -> (String, Option<i64>) {
+        match self {
+            Self::Later(reason, _) | Self::Paused(reason, _) => (reason, None),
+            Self::Final(reason, code) => (reason, code),
+        }
+    }
+}
+
 impl From<DbError> for Setback {
     fn from(error: DbError) -> Self {
         Self::Later(error.to_string(), None)
@@ -89,44 +99,28 @@ impl Claims {
     /// Leaves a job for later, or gives it up: for good reason, or after `patience`.
     pub async fn put_off(&self, job: &Job, patience: Micros, setback: Setback) {
         let now = self.clock.now();
-        let is_over = now - job.tried_since >= patience;
-        let (reason, next) = match setback {
-            Setback::Later(reason, after) if !is_over => (reason, Next::TryAt(now + backoff(job.attempts, after))),
-            Setback::Paused(reason, until) => (reason, Next::Anew(until)),
-            Setback::Later(reason, _) => (reason, Next::GiveUp(None)),
-            Setback::Final(reason, code) => (reason, Next::GiveUp(code)),
-        };
         let (id, kind, subject, attempts) = (job.id, job.kind.as_str(), job.subject_id, job.attempts);
-        match next {
-            Next::TryAt(_) => {
-                warn!(job.id = id, job.kind = kind, subject, attempts, reason, "The {kind} job {id} has to wait")
+        let outcome = match setback {
+            Setback::Paused(reason, until) => {
+                // The pause was told of when it began, and the job's patience begins anew.
+                debug!(job.id = id, job.kind = kind, reason, "The {kind} job {id} has to wait");
+                self.db.put_off_job(job, until, reason, Some(now)).await
             }
-            Next::GiveUp(_) => {
-                warn!(job.id = id, job.kind = kind, subject, attempts, reason, "The {kind} job {id} is given up")
+            Setback::Later(reason, after) if now - job.tried_since < patience => {
+                warn!(job.id = id, job.kind = kind, subject, attempts, reason, "The {kind} job {id} has to wait");
+                self.db.put_off_job(job, now + backoff(attempts, after), reason, None).await
             }
-            // The pause was told of when it began.
-            Next::Anew(_) => debug!(job.id = id, job.kind = kind, reason, "The {kind} job {id} has to wait"),
-        }
-        let outcome = match next {
-            Next::TryAt(run_at) => self.db.put_off_job(job, run_at, reason, None).await,
-            Next::Anew(run_at) => self.db.put_off_job(job, run_at, reason, Some(now)).await,
-            Next::GiveUp(code) => self.db.give_up_job(now, job, reason, code).await,
+            hopeless => {
+                let (reason, code) = hopeless.reason();
+                warn!(job.id = id, job.kind = kind, subject, attempts, reason, "The {kind} job {id} is given up");
+                self.db.give_up_job(now, job, reason, code).await
+            }
         };
         if let Err(error) = outcome {
             // The claim runs out and the job is taken up again.
             warn!(job.id = id, job.kind = kind, %error, "Could not put off the {kind} job {id}");
         }
     }
-}
-
-/// What becomes of a job that failed.
-enum Next {
-    /// It is tried again.
-    TryAt(Micros),
-    /// It is tried again, and its patience begins anew.
-    Anew(Micros),
-    /// It is kept with its reason; with Twilio's error code.
-    GiveUp(Option<i64>),
 }
 
 /// The wait before the next try: two seconds, doubled each time up to ten minutes, a little more at random so that what

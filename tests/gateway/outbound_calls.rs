@@ -75,6 +75,7 @@ async fn a_message_that_another_gateway_leaves_stops_the_model() {
     one.answers(&placed).await;
     assert_eq!(one.llm.in_flight(), 1);
     let fields = [("CallSid", placed.sid.as_str()), ("From", OURS), ("To", CALLER), ("Direction", "outbound-api")];
+    other.llm.fails(500);
     let message = other.webhook("/twilio/voice/message", &fields).await.voice();
     assert!(message.say().contains(PURPOSE), "{}", message.say());
     one.llm.wait_for_in_flight(0).await;

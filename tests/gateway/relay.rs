@@ -415,7 +415,6 @@ on_both_databases! {
         relay.says("Are you there?").await;
         relay.hears_turn().await;
         assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Hello.", "with its history");
-        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Still here.").await;
         phone.relay_ended(relay.drops()).await;
         let relay = phone.relay().await;
         phone.relay_ended(relay.drops()).await;

@@ -19,9 +19,7 @@ impl Session {
         if let Some(answering) = self.answering.take() {
             let heard = self.heard_by_now(&answering.talk);
             self.keep(answering, false, Some(BROKEN_INTO), heard).await;
-            if self.player.is_none() {
-                self.say("", true).await?;
-            }
+            self.end_words().await?;
         } else if is_busy {
             self.keep_heard_of_last("", self.left()).await;
         }

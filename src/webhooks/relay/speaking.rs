@@ -26,21 +26,21 @@ impl Session {
                 if matches!(&fresh, Fresh::Sentences(none) if none.is_empty()) {
                     return Ok(());
                 }
-                self.give(fresh, false).await?;
+                self.give(fresh).await?;
                 self.wait_for_more();
                 Ok(())
             }
             Ok(Said::Switched(language)) => {
                 let fresh = answering.rest_apart();
                 answering.cutter = Cutter::new(self.player.is_some(), language);
-                self.give(fresh, false).await?;
+                self.give(fresh).await?;
                 self.switch(language).await
             }
             Ok(Said::End { after, .. }) => self.finish(after).await,
             Err(cause) => {
                 let fresh = answering.rest_broken();
                 let broken = answering.reply.go_on_after(answering.talk.answer(), cause);
-                self.give(fresh, false).await?;
+                self.give(fresh).await?;
                 match broken {
                     Ok(()) => Ok(()),
                     Err(cause) => self.fail(cause).await,
@@ -50,11 +50,19 @@ impl Session {
     }
 
     /// Says more of the answer that is being given.
-    async fn give(&mut self, fresh: Fresh, last: bool) -> Result<(), Over> {
+    async fn give(&mut self, fresh: Fresh) -> Result<(), Over> {
         match fresh {
-            Fresh::Words(words) if last || !words.is_empty() => self.say(&words, last).await,
-            Fresh::Words(_) => Ok(()),
+            Fresh::Words(words) if words.is_empty() => Ok(()),
+            Fresh::Words(words) => self.say(&words, false).await,
             Fresh::Sentences(sentences) => self.play(sentences).await,
+        }
+    }
+
+    /// Says that there are no more words to come; where they are played each stands for itself.
+    pub(super) async fn end_words(&mut self) -> Result<(), Over> {
+        match self.player {
+            Some(_) => Ok(()),
+            None => self.say("", true).await,
         }
     }
 
@@ -77,25 +85,25 @@ impl Session {
         Ok(())
     }
 
-    /// The answer is over: says the rest, stores it, and does what follows.
+    /// The answer is over: says the rest, stores it, and does what follows. Twilio hears of its end only once it is stored, so
+    /// that no session that follows takes it for one that was never given.
     async fn finish(&mut self, after: After) -> Result<(), Over> {
         let (app, call) = (self.app.clone(), self.call.clone());
         let phrases = app.phrases.of(call.person().language);
         let after = if call.transfer_to.is_none() && after == After::Transfer { After::Listen } else { after };
         let Some(answering) = &mut self.answering else { return Ok(()) };
         let fresh = answering.rest();
-        if answering.talk.is_empty() {
-            let words = match after {
-                After::Listen => return self.apologise().await,
-                After::EndCall => &phrases.goodbye,
-                After::Transfer => &phrases.transferring,
-                After::Voicemail => &phrases.voicemail,
-            };
+        let closing = match after {
+            _ if !answering.talk.is_empty() => None,
+            After::Listen => return self.apologise().await,
+            After::EndCall => Some(&phrases.goodbye),
+            After::Transfer => Some(&phrases.transferring),
+            After::Voicemail => Some(&phrases.voicemail),
+        };
+        if let Some(words) = closing {
             answering.talk.say(words);
-            self.say_phrase(words).await?;
-        } else {
-            self.give(fresh, true).await?;
         }
+        self.give(fresh).await?;
         if self.failures > 0 {
             // This session makes up for those that were lost, however it ends.
             self.failures = 0;
@@ -103,11 +111,14 @@ impl Session {
                 warn!(call.sid = call.call_sid, error = %cause, "A session that works could not be written down");
             }
         }
-        self.leaving = Handoff::after(after);
         let Some(answering) = self.answering.take() else { return Ok(()) };
         tell_of_answer(&call.call_sid, answering.turn, answering.elapsed_ms(), answering.reply.cost());
         self.spoken = Some((answering.claim.id, self.keep(answering, false, after.stored(), Heard::All).await));
-        Ok(())
+        self.leaving = Handoff::after(after);
+        match closing {
+            Some(words) => self.say_phrase(words).await,
+            None => self.end_words().await,
+        }
     }
 
     async fn fail(&mut self, cause: LlmError) -> Result<(), Over> {
@@ -119,11 +130,10 @@ impl Session {
 
     /// Says that there is no more of an answer.
     async fn apologise(&mut self) -> Result<(), Over> {
-        self.say_fixed(|phrases| &phrases.apology).await?;
         if let Some(answering) = self.answering.take() {
             self.keep(answering, true, None, Heard::All).await;
         }
-        Ok(())
+        self.say_fixed(|phrases| &phrases.apology).await
     }
 
     /// A few words while the answer is being written, never the same twice in a row.
@@ -153,7 +163,7 @@ impl Session {
         // A sentence that is not complete belongs to what comes too late.
         if self.player.is_none() {
             let fresh = answering.rest_apart();
-            self.give(fresh, false).await?;
+            self.give(fresh).await?;
         }
         let Some(mut answering) = self.answering.take() else { return Ok(()) };
         let (app, gone, call_sid) = (self.app.clone(), self.gone.clone(), self.call.call_sid.clone());
