@@ -29,7 +29,7 @@ pub const ALL: &[Scenario] = &[
         pairs: text,
         forged: false,
         status: 200,
-        holds: &["<Message>", model::REPLY],
+        holds: &["<Message", model::REPLY],
         pool: 40_000,
     },
     Scenario {
