@@ -32,6 +32,8 @@ const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Texts whose pictures are fetched and shown to the model at the same time: 20 MB each at the most.
 const PICTURES_AT_ONCE: usize = 8;
+/// Recordings that are fetched and written down at the same time: 20 MB each at the most.
+const RECORDINGS_AT_ONCE: usize = 4;
 
 /// The gateway without its network side.
 pub struct App {
@@ -150,9 +152,16 @@ impl App {
             accounts: accounts.clone(),
             quiet_hours: config.sms.quiet_hours,
             own_numbers: config.twilio.phone_numbers.as_slice().into(),
+            places: Arc::new(Semaphore::new(RECORDINGS_AT_ONCE)),
         };
         let summariser = Summariser { db: db.clone(), directory: directory.clone(), llm, timeout, is_on: sums_up };
-        let outbox = Outbox::new(db.clone(), clock.clone(), Workers { replier, voicemails, summariser }, wake);
+        let outbox = Outbox::new(
+            db.clone(),
+            clock.clone(),
+            Workers { replier, voicemails, summariser },
+            wake,
+            config.sms.waiting,
+        );
         let tokens = Sealer::new(&config.twilio.auth_tokens);
         let started = Instant::now();
         Ok(Arc::new(Self {
