@@ -115,8 +115,8 @@ impl Db {
         })
     }
 
-    /// A session of a call was lost, which counts once however often it is told, if the session is known. Answers with the sessions lost since the
-    /// last one that answered a turn.
+    /// A session of a call was lost, which counts once however often it is told, if the session is known. Answers with the
+    /// sessions lost since the last one that answered a turn.
     ///
     /// # Errors
     /// When the database fails.

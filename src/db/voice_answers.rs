@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Which webhook was answered.
 #[derive(Debug, Clone)]
 pub struct VoiceStep {
-    /// The call.
+    /// The call; of what follows a ConversationRelay session, the session.
     pub call_sid: String,
     /// The turn in the call.
     pub turn: i64,
@@ -25,6 +25,11 @@ impl VoiceStep {
     /// The greeting of a call.
     pub fn greeting(call_sid: &str) -> Self {
         Self { call_sid: call_sid.to_owned(), turn: 0, part: 0 }
+    }
+
+    /// What follows a ConversationRelay session, of which a call may have several; Twilio's ids of both never meet.
+    pub fn session_ended(session_id: &str) -> Self {
+        Self { call_sid: session_id.to_owned(), turn: 0, part: 0 }
     }
 
     /// The message that an answering machine is left.

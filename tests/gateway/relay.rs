@@ -632,10 +632,10 @@ on_both_databases! {
         let greeting = call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body;
         let transfer = ends(&[("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"transfer"}"#)]).await;
         assert!(transfer.contains("/turns/1/transferred"), "{transfer}");
-        let voicemail = ends(&[("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"voicemail"}"#)]).await;
+        let voicemail = ends(&[("SessionId", "VX2"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"voicemail"}"#)]).await;
         assert!(voicemail.contains("/turns/1/recorded"), "{voicemail}");
         // What fails a session may be told as the call's failure, too.
-        let lost = [("SessionId", "VX1"), ("SessionStatus", "failed"), ("CallStatus", "failed")];
+        let lost = [("SessionId", "VX3"), ("SessionStatus", "failed"), ("CallStatus", "failed")];
         let again = ends(&lost).await;
         assert!(again.contains("<ConversationRelay"), "{again}");
         assert_eq!(ends(&lost).await, again);
@@ -644,6 +644,31 @@ on_both_databases! {
         assert!(unknown.contains("/twilio/voice/turns/1"), "the second loss: {unknown}");
         let over = ends(&[("SessionId", "VX1"), ("SessionStatus", "completed")]).await;
         assert!(!over.contains("<Connect") && !over.contains("<Gather"), "{over}");
+    }
+
+    async fn what_hands_a_call_over_is_the_same_when_it_is_asked_for_again(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let greeting = ("/twilio/voice", vec![("CallStatus", "ringing")]);
+        let lost = ("/twilio/relay/ended", vec![("SessionId", "VX1"), ("SessionStatus", "failed")]);
+        let mut answers = Vec::new();
+        for (path, fields) in [&greeting, &lost] {
+            let answer = app.call("CA1", CALLER, OURS).webhook(path, fields).await.body;
+            assert!(answer.contains("<ConversationRelay"), "{answer}");
+            answers.push(answer);
+        }
+        // Another token would be made by now.
+        app.clock.advance(400);
+        for (number, (path, fields)) in [&greeting, &lost, &lost].into_iter().enumerate() {
+            assert_eq!(app.call("CA1", CALLER, OURS).webhook(path, fields).await.body, answers[number.min(1)], "{path}");
+        }
+        let app = app.restart(&database, &[RELAY]).await;
+        for ((path, fields), answer) in [&greeting, &lost].into_iter().zip(&answers) {
+            assert_eq!(&app.call("CA1", CALLER, OURS).webhook(path, fields).await.body, answer, "{path}");
+        }
+        // It was one loss, however often it was told; this is the second.
+        let fields = [("SessionId", "VX2"), ("SessionStatus", "failed")];
+        let second = app.call("CA1", CALLER, OURS).webhook("/twilio/relay/ended", &fields).await.body;
+        assert!(second.contains("/twilio/voice/turns/1"), "{second}");
     }
 
     async fn a_socket_is_opened_with_a_slash_at_the_end_of_its_url_too(database) {

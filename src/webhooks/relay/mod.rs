@@ -17,6 +17,7 @@ use super::origin::{CalledUrl, url_of};
 use super::requests::{Handoff, RelayEnd};
 use super::signed::forbidden;
 use super::transfer;
+use super::turns::keep;
 use super::voicing::Voiced;
 use super::{Signed, Twiml, link, next_turn};
 use crate::app::App;
@@ -36,9 +37,8 @@ use std::slice::from_ref;
 use std::sync::Arc;
 use tracing::{error, info, warn};
 
-/// How long Twilio may take from the document to the first frame: one to two of these. Tokens that are made in one of them are
-/// the same, so that a webhook that is told again has the same answer.
-const HANDOVER: Micros = 300 * SECOND;
+/// How long Twilio may take from the document to the first frame.
+const HANDOVER: Micros = 600 * SECOND;
 /// What a token of a session is made for.
 const PURPOSE: &str = "relay";
 /// Sessions at the same time; further calls are told that their session failed, and go on over webhooks.
@@ -52,7 +52,8 @@ const FRAME_BYTES: usize = 64 * 1024;
 /// The longest frame of Twilio's: what nobody says in one go is longer.
 const LONGEST_FRAME_BYTES: usize = 256 * 1024;
 
-/// The document that hands a call over to the WebSocket. Without a greeting the call goes on where it was.
+/// The document that hands a call over to the WebSocket. Without a greeting the call goes on where it was. No two are the same,
+/// because their tokens run out.
 pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: &str) -> String {
     let person = call.person();
     let (how, _) = manner(app, person);
@@ -67,7 +68,7 @@ pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: 
         // What the model's voice says is said in the session.
         greeting: if app.synthesiser.is_some() { "" } else { greeting },
         languages: &languages,
-        token: &app.tokens.seal(PURPOSE, &call.call_sid, (app.clock.now() / HANDOVER + 2) * HANDOVER),
+        token: &app.tokens.seal(PURPOSE, &call.call_sid, app.clock.now() + HANDOVER),
         action: &link(app, "/twilio/relay/ended"),
     };
     relay(&app.documents.relay, how, connection)
@@ -135,15 +136,31 @@ pub async fn ended(Signed(end): Signed<RelayEnd>, called: CalledUrl, app: Data<&
     }
 }
 
-/// What comes after a session: what was handed over, or, when it was lost, another one. A call that loses two in a row goes
-/// on over webhooks.
+/// What Twilio is answered after a session. It is stored before it is sent, so that a redelivery hears the same and changes
+/// nothing; a session that is not named has nothing that it could be stored under.
 async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, Trouble> {
-    let call_sid = &end.call.call_sid;
     if end.is_over {
         app.db.record_call(None, end.call.event(app.clock.now())).await?;
         return Ok(app.documents.empty.render(&[]));
     }
+    let step = (!end.session_id.is_empty()).then(|| VoiceStep::session_ended(&end.session_id));
+    if let Some(step) = &step
+        && let Some(stored) = app.db.voice_answer(step).await?
+    {
+        return Ok(stored.twiml);
+    }
     let Some(call) = in_its_language(app, &end.call).await? else { return Ok(refusal(app)) };
+    let twiml = what_follows(app, &call, end, called).await?;
+    match &step {
+        Some(step) => keep(app, &call, step, twiml).await,
+        None => Ok(twiml),
+    }
+}
+
+/// What comes after a session: what was handed over, or, when it was lost, another one. A call that loses two in a row goes
+/// on over webhooks.
+async fn what_follows(app: &App, call: &OnCall, end: &RelayEnd, called: &CalledUrl) -> Result<String, Trouble> {
+    let call_sid = &call.call_sid;
     let (how, phrases) = manner(app, call.person());
     if !call.person().is_active {
         return Ok(say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), ""));
@@ -158,11 +175,11 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
     let taken = turn.max(1);
     match (handoff, &call.transfer_to) {
         // The words were said in the session.
-        (Some(Handoff::Transfer), Some(number)) => Ok(transfer::connect(app, &call, number, taken, &Voiced::default())),
+        (Some(Handoff::Transfer), Some(number)) => Ok(transfer::connect(app, call, number, taken, &Voiced::default())),
         (Some(Handoff::Transfer), None) => {
             Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.no_transfer), &next))
         }
-        (Some(Handoff::Voicemail), _) => Ok(transfer::voicemail(app, &call, taken)),
+        (Some(Handoff::Voicemail), _) => Ok(transfer::voicemail(app, call, taken)),
         (Some(Handoff::Goodbye | Handoff::EndCall | Handoff::TimeOver), _) => {
             Ok(say_and_go(&app.documents.goodbye, how, Words::Say(&[]), ""))
         }
@@ -170,7 +187,7 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
             let failures = app.db.count_relay_failure(call_sid, &end.session_id).await?;
             info!(call.sid = call_sid, failures, "A ConversationRelay session was lost");
             if failures < FAILURES {
-                return Ok(hand_over(app, &call, called, ""));
+                return Ok(hand_over(app, call, called, ""));
             }
             Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.apology), &next))
         }
