@@ -415,15 +415,81 @@ on_both_databases! {
         relay.says("Are you there?").await;
         relay.hears_turn().await;
         assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Hello.", "with its history");
+        relay.interrupts("Still here.", 700).await;
         phone.relay_ended(relay.drops()).await;
         let relay = phone.relay().await;
         phone.relay_ended(relay.drops()).await;
-        assert_eq!(phone.hears(), [APOLOGY]);
+        assert_eq!(phone.hears(), [APOLOGY], "there is no answer to wait for");
         assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/3"));
         assert_eq!(phone.redeliver_last().await.body, phone.trace().last().unwrap().answer.body);
         app.llm.says("Over webhooks now.");
         phone.says("And now?").await;
         assert_eq!(phone.hears(), ["Over webhooks now."]);
+    }
+
+    async fn after_two_losses_a_broken_answer_goes_on_over_webhooks(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        // A filler, which comes when the words before it are spoken.
+        relay.next_message().await;
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
+        phone.relay_ended(end).await;
+        app.llm.hangs();
+        let relay = phone.relay().await;
+        app.llm.wait_for_requests(2).await;
+        let end = relay.drops();
+        app.llm.wait_for_in_flight(0).await;
+        app.llm.says("there was a telephone.");
+        phone.relay_ended(end).await;
+        assert_eq!(phone.hears().last().unwrap(), "there was a telephone.");
+        assert!(!phone.hears().join(" ").contains("Once"), "it was heard before");
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
+        for asked in &app.llm.requests()[1..] {
+            assert_eq!(asked["messages"][2]["content"], "Once upon a time", "the model goes on after it");
+        }
+        let whole = "Once upon a time there was a telephone.";
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == whole).await;
+        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["heard_text"]), (1, &json!(null)));
+        for exchange in phone.trace().to_vec() {
+            assert_eq!(phone.redeliver(&exchange).await.body, exchange.answer.body, "{}", exchange.path());
+        }
+        assert_eq!(app.llm.request_count(), 3);
+        app.llm.says("Good night.");
+        phone.says("Thank you").await;
+        assert_eq!(phone.hears(), ["Good night."]);
+    }
+
+    async fn after_two_losses_the_rest_of_a_whole_answer_is_said_over_webhooks(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says(&format!("{}They lived on.", "It is a very long story. ".repeat(8)));
+        relay.says("Tell me a story").await;
+        relay.hears_turn().await;
+        for _ in 0..2 {
+            let end = relay.drops();
+            app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
+            phone.relay_ended(end).await;
+            if phone.connect().is_none() {
+                break;
+            }
+            relay = phone.relay().await;
+            relay.hears_turn().await;
+        }
+        assert!(phone.hears().join(" ").ends_with("It is a very long story. They lived on."), "{:?}", phone.hears());
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
+        assert_eq!(app.llm.request_count(), 1);
+        assert_eq!(app.get("/history/1/conversations").await[0]["heard_text"], json!(null));
+        for exchange in phone.trace().to_vec() {
+            assert_eq!(phone.redeliver(&exchange).await.body, exchange.answer.body, "{}", exchange.path());
+        }
     }
 
     async fn a_gateway_that_stops_leaves_its_calls_to_the_next(database) {

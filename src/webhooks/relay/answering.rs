@@ -71,7 +71,7 @@ impl Answering {
     /// What was held back, where something follows that stands apart.
     pub(super) fn rest_apart(&mut self) -> Fresh {
         match self.rest() {
-            Fresh::Words(mut words) if self.talk.needs_blank() => {
+            Fresh::Words(mut words) if self.talk.answer_needs_blank() => {
                 self.talk.say(" ");
                 words.push(' ');
                 Fresh::Words(words)
@@ -96,7 +96,7 @@ impl Answering {
             Fresh::Words(words) => self.talk.say(words),
             Fresh::Sentences(sentences) => {
                 for sentence in sentences {
-                    if self.talk.needs_blank() {
+                    if self.talk.answer_needs_blank() {
                         self.talk.say(" ");
                     }
                     self.talk.say(sentence);

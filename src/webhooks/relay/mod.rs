@@ -16,6 +16,8 @@ use super::on_call::in_its_language;
 use super::origin::{CalledUrl, url_of};
 use super::requests::{Handoff, RelayEnd};
 use super::signed::forbidden;
+use super::speech::sentences_of;
+use super::telling::next_part_of;
 use super::transfer;
 use super::turns::keep;
 use super::voicing::Voiced;
@@ -25,6 +27,8 @@ use crate::clock::{Micros, SECOND};
 use crate::config::VoiceTool;
 use crate::conversation::call::OnCall;
 use crate::conversation::reply::After;
+use crate::conversation::talk::heard_sentences;
+use crate::db::relay::{LeftOver, LeftTurn};
 use crate::db::voice_answers::VoiceStep;
 use crate::twilio::signature::Payload;
 use crate::twilio::twiml::{Relay, Words, relay, say_and_gather, say_and_go};
@@ -189,9 +193,38 @@ async fn what_follows(app: &App, call: &OnCall, end: &RelayEnd, called: &CalledU
             if failures < FAILURES {
                 return Ok(hand_over(app, call, called, ""));
             }
-            Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.apology), &next))
+            match go_on_over_webhooks(app, call, turn).await? {
+                Some(twiml) => Ok(twiml),
+                None => Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.apology), &next)),
+            }
         }
     }
+}
+
+/// Where the answer to a call's last turn goes on, if the end of it was not heard: in the part after what counts as told.
+async fn go_on_over_webhooks(app: &App, call: &OnCall, turn: i64) -> Result<Option<String>, Trouble> {
+    if turn == 0 {
+        return Ok(None);
+    }
+    let step = VoiceStep { call_sid: call.call_sid.clone(), turn, part: 0 };
+    let (person, (how, _)) = (call.person(), manner(app, call.person()));
+    let twiml = say_and_go(&app.documents.hold, how, Words::Say(&[]), &next_part_of(app, &step));
+    let language = person.language;
+    let left_over = move |left: &LeftTurn| {
+        let heard = asking::said(left);
+        let (sentences, told) = match &left.whole {
+            Some(answer) => {
+                let sentences = sentences_of(answer, language);
+                let told = heard_sentences(&sentences, &heard);
+                (sentences, told)
+            }
+            // The model goes on right after what was heard, be it half a sentence.
+            None if heard.is_empty() => (Vec::new(), 0),
+            None => (vec![heard.clone()], 1),
+        };
+        LeftOver { sentences, told, heard }
+    };
+    Ok(app.db.leave_to_webhooks(app.clock.now(), &step, person.user_id, twiml, left_over).await?)
 }
 
 /// What was to follow the last turn of a session that was lost before it could hand it over.
