@@ -4,7 +4,9 @@ use super::turns::TurnClaim;
 use super::voice_answers::{VoiceAnswer, VoiceStep, insert, stored};
 use super::{Db, DbError, json_list, read, unit};
 use crate::clock::Micros;
-use sqlx::FromRow;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use sqlx::{FromRow, SqliteConnection};
 
 /// Where a call stands.
 #[derive(Debug, Clone, FromRow)]
@@ -89,7 +91,54 @@ macro_rules! take_up {
     }};
 }
 
+/// What was said so far of the answers that are being given: `$1` is a JSON list of [`SaidRow`].
+macro_rules! said {
+    ($rows:literal) => {
+        concat!(
+            "UPDATE conversation_logs SET sentences = value ->> 'sentences' FROM ",
+            $rows,
+            " WHERE conversation_logs.id = CAST(value ->> 'id' AS BIGINT) \
+             AND attempt = CAST(value ->> 'attempt' AS BIGINT) AND answered_at IS NULL AND NOT failed"
+        )
+    };
+}
+const SAID_SQLITE: &str = said!("jsonb_each($1) AS rows");
+const SAID_POSTGRES: &str = said!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
+
+#[derive(Serialize)]
+struct SaidRow {
+    #[serde(flatten)]
+    claim: TurnClaim,
+    sentences: String,
+}
+
+fn said_rows<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c SaidRow>) -> BoxFuture<'c, Result<Vec<()>, DbError>> {
+    Box::pin(async move {
+        sqlx::query(SAID_SQLITE).bind(json_list(&rows)).execute(c).await?;
+        Ok(vec![(); rows.len()])
+    })
+}
+
 impl Db {
+    /// Stores what was said so far of an answer that is being given, as one piece. Nothing is stored when the turn is no
+    /// longer the claimant's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn save_said(&self, claim: TurnClaim, said: String) -> Result<(), DbError> {
+        let row = SaidRow { claim, sentences: json_list(&[&said]) };
+        match self {
+            Self::Sqlite { writer, .. } => writer.gather_one("said", said_rows, row).await,
+            Self::Postgres(_) => {
+                let rows = json_list(&[&row]);
+                unit!(self, [rows], |c| {
+                    sqlx::query(SAID_POSTGRES).bind(&rows).execute(&mut *c).await?;
+                    Ok(())
+                })
+            }
+        }
+    }
+
     /// Takes up the last turn of a call, if its answer was not heard to its end because its session was lost. Of an answer
     /// that is whole the rest counts as heard from now on.
     ///

@@ -259,6 +259,29 @@ on_both_databases! {
         }
     }
 
+    async fn the_key_for_a_person_is_taken_before_any_word_of_an_answer(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.hangs();
+        relay.says("Tell me a story").await;
+        app.llm.wait_for_in_flight(1).await;
+        relay.presses('0').await;
+        assert_eq!(relay.hears_turn().await, "", "what was begun is over");
+        assert_eq!(relay.hears_turn().await, "One moment, I am connecting you.");
+        app.llm.wait_for_in_flight(0).await;
+        let end = relay.until_end().await;
+        assert_eq!(end.handoff_data(), Some(r#"{"reason":"transfer"}"#));
+        phone.relay_ended(end).await;
+        assert_eq!(phone.is_dialling().unwrap().number, PERSON);
+        let turns = app.get("/history/1/conversations").await;
+        assert_eq!((&turns[0]["turn"], &turns[1]["gpt_response"]), (&json!(2), &json!(null)));
+        phone.dial_ends("no-answer", 0).await;
+        app.llm.says("I am still here.");
+        phone.says("Hello?").await;
+        assert_eq!(phone.hears(), ["I am still here."]);
+    }
+
     async fn who_wants_to_leave_a_message_leaves_it(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let mut phone = app.dials(CALLER, OURS).await;
@@ -425,6 +448,27 @@ on_both_databases! {
         app.llm.says("Over webhooks now.");
         phone.says("And now?").await;
         assert_eq!(phone.hears(), ["Over webhooks now."]);
+    }
+
+    async fn an_answer_shows_in_the_call_while_it_is_being_said(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        relay.says("Tell me a story").await;
+        let call = format!("/calls/{}", phone.sid());
+        for so_far in 1..3 {
+            gate.let_through(1);
+            let said = STORY[..so_far].concat();
+            app.until(&call, |call| call["turns"][0]["gpt_response"] == said.trim()).await;
+        }
+        gate.open();
+        relay.hears_turn().await;
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == STORY.concat()).await;
+        // From then on the answer counts, and no longer what was stored of it.
+        let part = app.call(phone.sid(), CALLER, OURS).webhook("/twilio/voice/turns/1/parts/1", &[]).await.voice();
+        assert_eq!(part.say(), STORY.concat());
     }
 
     async fn after_two_losses_a_broken_answer_goes_on_over_webhooks(database) {

@@ -4,11 +4,14 @@ use crate::conversation::plain::Plain;
 use crate::conversation::reply::{Reply, Said};
 use crate::conversation::sentences::Sentences;
 use crate::conversation::talk::Talk;
+use crate::db::Db;
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, TurnClaim, TurnEnd};
 use crate::twilio::voices::Language;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::{Instrument, warn};
 
 /// A turn that is being answered.
 pub(super) struct Answering {
@@ -24,7 +27,14 @@ pub(super) struct Answering {
     /// When a filler is due, and when an apology, if no words come before.
     pub(super) filler_at: Instant,
     pub(super) late_at: Instant,
+    /// When words that were passed on are stored, if there are any that are not.
+    pub(super) save_at: Option<Instant>,
+    /// The last write of them.
+    pub(super) saving: Option<JoinHandle<()>>,
 }
+
+/// How often what was said of an answer is stored.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// In which pieces the model's words are given out.
 pub(super) enum Cutter {
@@ -112,6 +122,33 @@ impl Answering {
         self.late_at = now + patience;
     }
 
+    /// What is due next.
+    pub(super) fn due(&self) -> Instant {
+        let next = self.filler_at.min(self.late_at);
+        self.save_at.map_or(next, |at| at.min(next))
+    }
+
+    /// Words were passed on that are not stored yet.
+    pub(super) fn save_soon(&mut self) {
+        self.save_at.get_or_insert_with(|| Instant::now() + SAVE_EVERY);
+    }
+
+    /// Stores what was said so far, for whoever looks at the call and for the session that follows where this process is
+    /// killed. Words do not wait for it, and a write that takes long is not overtaken by the next.
+    pub(super) fn save(&mut self, db: &Db) {
+        self.save_at = None;
+        if self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
+            return self.save_soon();
+        }
+        let (db, claim, turn, said) = (db.clone(), self.claim, self.turn, self.talk.answer());
+        let save = async move {
+            if let Err(cause) = db.save_said(claim, said).await {
+                warn!(turn, error = %cause, "What was said of an answer could not be stored");
+            }
+        };
+        self.saving = Some(tokio::spawn(save.in_current_span()));
+    }
+
     /// From the question until now, in milliseconds.
     pub(super) fn elapsed_ms(&self) -> f64 {
         (self.asked_at.elapsed().as_secs_f64() * 1000.0).round()
@@ -147,6 +184,7 @@ impl Answering {
             model: cost.model.clone(),
             elapsed_ms,
         });
-        TurnEnd { failed: failed || answer.is_none(), answer, action, heard, elapsed_ms }
+        let sentences = Some(self.sentences.clone());
+        TurnEnd { failed: failed || answer.is_none(), answer, action, heard, sentences, elapsed_ms }
     }
 }

@@ -62,7 +62,9 @@ impl Session {
         let (mut talk, mut sentences) = (Talk::default(), Vec::new());
         if !begun.said.is_empty() {
             talk.say(&format!("{} ", begun.said));
-            sentences.push(begun.said.clone());
+            if self.player.is_some() {
+                sentences.push(begun.said.clone());
+            }
         }
         let reply = match self.app.conversation.speak(&self.call, claim.id, words, begun).await {
             Ok(reply) => reply,
@@ -82,13 +84,16 @@ impl Session {
             asked_at,
             filler_at: asked_at + voice.reply_budget,
             late_at: asked_at + voice.patience,
+            save_at: None,
+            saving: None,
         }));
         Ok(())
     }
 
     /// Ends a turn that nothing was asked for, as far as the database can be reached at all.
     async fn give_up(&mut self, claim: TurnClaim) {
-        let end = TurnEnd { answer: None, failed: true, action: None, heard: Heard::All, elapsed_ms: 0.0 };
+        let end =
+            TurnEnd { answer: None, failed: true, action: None, heard: Heard::All, sentences: None, elapsed_ms: 0.0 };
         self.app.db.end_turn(self.app.clock.now(), claim, end).await.ok();
     }
 
