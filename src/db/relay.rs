@@ -4,9 +4,8 @@ use super::turns::TurnClaim;
 use super::voice_answers::{VoiceAnswer, VoiceStep, insert, stored};
 use super::{Db, DbError, json_list, read, unit};
 use crate::clock::Micros;
-use futures_util::future::BoxFuture;
 use serde::Serialize;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 /// Where a call stands.
 #[derive(Debug, Clone, FromRow)]
@@ -91,8 +90,25 @@ macro_rules! take_up {
     }};
 }
 
-/// What was said so far of the answers that are being given: `$1` is a JSON list of [`SaidRow`].
-macro_rules! said {
+/// What was said so far of an answer that is being given.
+#[derive(Debug)]
+pub struct SoFar {
+    /// The turn.
+    pub claim: TurnClaim,
+    /// The words, in one piece.
+    pub words: String,
+}
+
+/// The same as its row holds it.
+#[derive(Serialize)]
+struct SaidRow {
+    #[serde(flatten)]
+    claim: TurnClaim,
+    sentences: String,
+}
+
+/// `rows` is a JSON list of [`SaidRow`].
+macro_rules! save_said {
     ($rows:literal) => {
         concat!(
             "UPDATE conversation_logs SET sentences = value ->> 'sentences' FROM ",
@@ -102,41 +118,23 @@ macro_rules! said {
         )
     };
 }
-const SAID_SQLITE: &str = said!("jsonb_each($1) AS rows");
-const SAID_POSTGRES: &str = said!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
-
-#[derive(Serialize)]
-struct SaidRow {
-    #[serde(flatten)]
-    claim: TurnClaim,
-    sentences: String,
-}
-
-fn said_rows<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c SaidRow>) -> BoxFuture<'c, Result<Vec<()>, DbError>> {
-    Box::pin(async move {
-        sqlx::query(SAID_SQLITE).bind(json_list(&rows)).execute(c).await?;
-        Ok(vec![(); rows.len()])
-    })
-}
+const SAVE_SAID_SQLITE: &str = save_said!("jsonb_each($1) AS rows");
+const SAVE_SAID_POSTGRES: &str = save_said!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
 
 impl Db {
-    /// Stores what was said so far of an answer that is being given, as one piece. Nothing is stored when the turn is no
-    /// longer the claimant's.
+    /// Stores what was said so far of answers, each once. Nothing is stored of a turn that is no longer the claimant's.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn save_said(&self, claim: TurnClaim, said: String) -> Result<(), DbError> {
-        let row = SaidRow { claim, sentences: json_list(&[&said]) };
-        match self {
-            Self::Sqlite { writer, .. } => writer.gather_one("said", said_rows, row).await,
-            Self::Postgres(_) => {
-                let rows = json_list(&[&row]);
-                unit!(self, [rows], |c| {
-                    sqlx::query(SAID_POSTGRES).bind(&rows).execute(&mut *c).await?;
-                    Ok(())
-                })
-            }
-        }
+    pub async fn save_said(&self, said: Vec<SoFar>) -> Result<(), DbError> {
+        let row = |SoFar { claim, words }| SaidRow { claim, sentences: json_list(&[&words]) };
+        let rows: Vec<SaidRow> = said.into_iter().map(row).collect();
+        let rows = json_list(&rows.iter().collect::<Vec<_>>());
+        let text = self.text(SAVE_SAID_SQLITE, SAVE_SAID_POSTGRES);
+        unit!(self, [rows], |c| {
+            sqlx::query(text).bind(&rows).execute(&mut *c).await?;
+            Ok(())
+        })
     }
 
     /// Takes up the last turn of a call, if its answer was not heard to its end because its session was lost. Of an answer

@@ -2,16 +2,15 @@
 
 use crate::conversation::plain::Plain;
 use crate::conversation::reply::{Reply, Said};
+use crate::conversation::said_so_far::SaidSoFar;
 use crate::conversation::sentences::Sentences;
 use crate::conversation::talk::Talk;
-use crate::db::Db;
 use crate::db::conversations::Answer;
+use crate::db::relay::SoFar;
 use crate::db::turns::{Heard, TurnClaim, TurnEnd};
 use crate::twilio::voices::Language;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::{Instrument, warn};
 
 /// A turn that is being answered.
 pub(super) struct Answering {
@@ -29,8 +28,6 @@ pub(super) struct Answering {
     pub(super) late_at: Instant,
     /// When words that were passed on are stored, if there are any that are not.
     pub(super) save_at: Option<Instant>,
-    /// The last write of them.
-    pub(super) saving: Option<JoinHandle<()>>,
 }
 
 /// How often what was said of an answer is stored.
@@ -133,20 +130,11 @@ impl Answering {
         self.save_at.get_or_insert_with(|| Instant::now() + SAVE_EVERY);
     }
 
-    /// Stores what was said so far, for whoever looks at the call and for the session that follows where this process is
-    /// killed. Words do not wait for it, and a write that takes long is not overtaken by the next.
-    pub(super) fn save(&mut self, db: &Db) {
+    /// Has what was said so far stored, for whoever looks at the call and for the session that follows where this process is
+    /// killed. Words do not wait for it.
+    pub(super) fn save(&mut self, so_far: &SaidSoFar) {
         self.save_at = None;
-        if self.saving.as_ref().is_some_and(|saving| !saving.is_finished()) {
-            return self.save_soon();
-        }
-        let (db, claim, turn, said) = (db.clone(), self.claim, self.turn, self.talk.answer());
-        let save = async move {
-            if let Err(cause) = db.save_said(claim, said).await {
-                warn!(turn, error = %cause, "What was said of an answer could not be stored");
-            }
-        };
-        self.saving = Some(tokio::spawn(save.in_current_span()));
+        so_far.store(SoFar { claim: self.claim, words: self.talk.answer() });
     }
 
     /// From the question until now, in milliseconds.

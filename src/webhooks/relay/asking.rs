@@ -85,7 +85,6 @@ impl Session {
             filler_at: asked_at + voice.reply_budget,
             late_at: asked_at + voice.patience,
             save_at: None,
-            saving: None,
         }));
         Ok(())
     }

@@ -204,7 +204,7 @@ impl Session {
             Some(answering) if answering.late_at <= now => self.give_up_waiting().await,
             Some(answering) if answering.filler_at <= now => self.say_filler().await,
             Some(answering) if answering.save_at.is_some_and(|at| at <= now) => {
-                answering.save(&self.app.db);
+                answering.save(&self.app.said_so_far);
                 Ok(())
             }
             None if is_silent => self.on_silence().await,
