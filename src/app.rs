@@ -185,6 +185,7 @@ impl App {
     pub async fn drain(&self) {
         self.sessions.close();
         self.sessions.wait().await;
+        self.said_so_far.drain().await;
         self.turns.drain().await;
         self.outbox.drain().await;
     }

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 /// Answers of which something may wait to be stored, and how many of them are stored together at the most.
@@ -15,22 +17,34 @@ const TOGETHER: usize = 1024;
 /// Between two statements.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Stores what is being said. Cheap to clone.
-#[derive(Clone)]
-pub struct SaidSoFar(mpsc::Sender<SoFar>);
+/// Stores what is being said.
+pub struct SaidSoFar {
+    waiting: mpsc::Sender<SoFar>,
+    stop: CancellationToken,
+    task: TaskTracker,
+}
 
 impl SaidSoFar {
     /// Starts the task that stores.
     pub fn start(db: Db) -> Self {
         let (said, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(store(db, waiting));
-        Self(said)
+        let (stop, task) = (CancellationToken::new(), TaskTracker::new());
+        let stopped = stop.clone();
+        task.spawn(async move { stopped.run_until_cancelled(store(db, waiting)).await });
+        Self { waiting: said, stop, task }
     }
 
     /// Has this stored soon, and waits for nothing. What finds too much waiting is left out: there will be more of the answer,
     /// or its end.
     pub fn store(&self, said: SoFar) {
-        self.0.try_send(said).ok();
+        self.waiting.try_send(said).ok();
+    }
+
+    /// Stores nothing more, and lets go of the database.
+    pub async fn drain(&self) {
+        self.stop.cancel();
+        self.task.close();
+        self.task.wait().await;
     }
 }
 
