@@ -5,6 +5,7 @@ use crate::config::{Config, DatabaseUrl, SpeechSource};
 use crate::conversation::ConversationService;
 use crate::conversation::party::Directory;
 use crate::conversation::phrases::{PhraseBook, PhrasesError};
+use crate::conversation::said_so_far::SaidSoFar;
 use crate::conversation::turns::Turns;
 use crate::db::{Db, OpenError};
 use crate::llm::{Llm, SetupError};
@@ -62,6 +63,8 @@ pub struct App {
     pub tokens: Sealer,
     /// The spoken turns being answered.
     pub turns: Turns,
+    /// Stores what is being said on calls over ConversationRelay.
+    pub said_so_far: SaidSoFar,
     /// Has words spoken by the model's voices; `None` when Twilio reads them aloud.
     pub synthesiser: Option<Synthesiser>,
     /// The ConversationRelay sessions that are open.
@@ -127,6 +130,7 @@ impl App {
             timeout,
         );
         let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up);
+        let said_so_far = SaidSoFar::start(db.clone());
         let speaks = config.voice.speech == SpeechSource::OpenAi && llm.can_speak();
         let synthesiser = speaks.then(|| Synthesiser::new(llm.clone()));
         let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout, &config.sms);
@@ -178,6 +182,7 @@ impl App {
             phrases,
             tokens,
             turns,
+            said_so_far,
             synthesiser,
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -190,6 +195,7 @@ impl App {
     pub async fn drain(&self) {
         self.sessions.close();
         self.sessions.wait().await;
+        self.said_so_far.drain().await;
         self.turns.drain().await;
         self.outbox.drain().await;
     }
