@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets nothing where something must be fails as it should")]
 
 mod accounts;
+mod answering_machines;
 mod api_support;
 mod bad_input;
 mod bad_parameters;
@@ -28,7 +29,9 @@ mod properties;
 mod quiet_window;
 mod recordings;
 mod relay;
+mod relay_lost;
 mod relay_sounds;
+mod relay_wishes;
 mod reply_reports;
 mod schema;
 mod segments;

@@ -1,0 +1,282 @@
+//! Sessions of ConversationRelay that are lost, ended or left by a gateway that stops: how the call goes on.
+
+use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::caller::Ending;
+use crate::support::fake_llm::Between;
+use crate::support::scripted_server::Gate;
+use serde_json::json;
+
+const PERSON: &str = "+14155550199";
+const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
+const STORY: [&str; 3] = ["Once upon a time ", "there was a telephone. ", "Then somebody called it."];
+const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
+const DID_NOT_HEAR: &str = "Sorry, I did not hear you. Please say that again.";
+
+on_both_databases! {
+    async fn a_lost_session_is_taken_up_again_and_after_a_second_loss_the_call_goes_on_over_webhooks(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says("Hello.");
+        relay.says("Hi").await;
+        relay.hears_turn().await;
+        relay.interrupts("Hello.", 400).await;
+        phone.relay_ended(relay.drops()).await;
+        assert!(phone.connect().is_some() && phone.hears().is_empty(), "the call goes on without another greeting");
+        let lost = phone.trace().last().unwrap().clone();
+        for _ in 0..3 {
+            let again = phone.redeliver(&lost).await.voice();
+            assert!(again.find("ConversationRelay").is_some(), "a loss that is told again is no other loss");
+        }
+        // A session that works makes up for the one that was lost.
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.hears_turn().await, DID_NOT_HEAR, "who has no answer to wait for is asked to speak");
+        app.llm.says("Still here.");
+        relay.says("Are you there?").await;
+        relay.hears_turn().await;
+        assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Hello.", "with its history");
+        relay.interrupts("Still here.", 700).await;
+        phone.relay_ended(relay.drops()).await;
+        let relay = phone.relay().await;
+        phone.relay_ended(relay.drops()).await;
+        assert_eq!(phone.hears(), [APOLOGY], "there is no answer to wait for");
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/3"));
+        assert_eq!(phone.redeliver_last().await.body, phone.trace().last().unwrap().answer.body);
+        app.llm.says("Over webhooks now.");
+        phone.says("And now?").await;
+        assert_eq!(phone.hears(), ["Over webhooks now."]);
+    }
+
+    async fn after_two_losses_a_broken_answer_goes_on_over_webhooks(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        // A filler, which comes when the words before it are spoken.
+        relay.next_message().await;
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
+        phone.relay_ended(end).await;
+        app.llm.hangs();
+        let relay = phone.relay().await;
+        app.llm.wait_for_requests(2).await;
+        let end = relay.drops();
+        app.llm.wait_for_in_flight(0).await;
+        app.llm.says("there was a telephone.");
+        phone.relay_ended(end).await;
+        assert_eq!(phone.hears().last().unwrap(), "there was a telephone.");
+        assert!(!phone.hears().join(" ").contains("Once"), "it was heard before");
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
+        for asked in &app.llm.requests()[1..] {
+            assert_eq!(asked["messages"][2]["content"], "Once upon a time", "the model goes on after it");
+        }
+        let whole = "Once upon a time there was a telephone.";
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == whole).await;
+        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["heard_text"]), (1, &json!(null)));
+        for exchange in phone.trace().to_vec() {
+            assert_eq!(phone.redeliver(&exchange).await.body, exchange.answer.body, "{}", exchange.path());
+        }
+        assert_eq!(app.llm.request_count(), 3);
+        app.llm.says("Good night.");
+        phone.says("Thank you").await;
+        assert_eq!(phone.hears(), ["Good night."]);
+    }
+
+    async fn after_two_losses_the_rest_of_a_whole_answer_is_said_over_webhooks(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says(&format!("{}They lived on.", "It is a very long story. ".repeat(8)));
+        relay.says("Tell me a story").await;
+        relay.hears_turn().await;
+        for _ in 0..2 {
+            let end = relay.drops();
+            app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
+            phone.relay_ended(end).await;
+            if phone.connect().is_none() {
+                break;
+            }
+            relay = phone.relay().await;
+            relay.hears_turn().await;
+        }
+        assert!(phone.hears().join(" ").ends_with("It is a very long story. They lived on."), "{:?}", phone.hears());
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
+        assert_eq!(app.llm.request_count(), 1);
+        assert_eq!(app.get("/history/1/conversations").await[0]["heard_text"], json!(null));
+        for exchange in phone.trace().to_vec() {
+            assert_eq!(phone.redeliver(&exchange).await.body, exchange.answer.body, "{}", exchange.path());
+        }
+    }
+
+    async fn a_gateway_that_stops_leaves_its_calls_to_the_next(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        let (app, end) = tokio::join!(app.restart(&database, &[RELAY]), relay.until_cut());
+        phone.moves_to(&app);
+        phone.relay_ended(end).await;
+        app.llm.says("It was once a telephone.");
+        let mut relay = phone.relay().await;
+        assert!(relay.hears_turn().await.ends_with("It was once a telephone."));
+        assert_eq!(app.llm.requests()[1]["messages"][1]["content"], "Tell me a story");
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["output_tokens"] != 0).await;
+        assert!(turns[0]["gpt_response"].as_str().unwrap().ends_with("It was once a telephone."), "{turns}");
+        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["heard_text"]), (1, &json!(null)));
+    }
+
+    async fn an_answer_that_a_lost_session_left_goes_on_after_what_was_heard_of_it(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        assert_eq!(relay.next_message().await["token"], "Once upon a time");
+        relay.next_message().await;
+        // A filler, which comes when the words before it are spoken.
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
+        phone.relay_ended(end).await;
+        app.llm.says("there was a telephone.");
+        let mut relay = phone.relay().await;
+        assert!(relay.hears_turn().await.ends_with("there was a telephone."));
+        assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Once upon a time");
+        let whole = "Once upon a time there was a telephone.";
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == whole).await;
+        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["heard_text"]), (1, &json!(null)));
+        app.llm.says("Good night.");
+        relay.says("Thank you").await;
+        assert!(relay.hears_turn().await.ends_with("Good night."));
+    }
+
+    async fn the_rest_of_an_answer_whose_session_was_lost_while_it_was_spoken_is_said_without_the_model(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Yes. ", "Once upon a time there was a telephone. ", "Then somebody called it."], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        // A filler, which comes when the words before it are spoken.
+        relay.next_message().await;
+        gate.open();
+        relay.hears_turn().await;
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Yes.").await;
+        phone.relay_ended(end).await;
+        let mut relay = phone.relay().await;
+        assert_eq!(relay.hears_turn().await, "Once upon a time there was a telephone. Then somebody called it.");
+        assert_eq!(app.llm.request_count(), 1);
+        assert_eq!(app.get("/history/1/conversations").await[0]["heard_text"], json!(null));
+    }
+
+    async fn a_question_without_any_answer_is_answered_after_a_loss(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.hangs();
+        relay.says("Tell me a story").await;
+        app.llm.wait_for_in_flight(1).await;
+        let end = relay.drops();
+        app.llm.wait_for_in_flight(0).await;
+        phone.relay_ended(end).await;
+        app.llm.says("There was a telephone.");
+        let mut relay = phone.relay().await;
+        assert!(relay.hears_turn().await.ends_with("There was a telephone."));
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
+        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["turn"]), (1, &json!(1)));
+    }
+
+    async fn a_gateway_that_stops_while_a_call_is_leaving_hands_it_over_at_once(database) {
+        let settings = [RELAY, ("TRANSFER_NUMBER", PERSON)];
+        let app = TestApp::start_with(&database, &settings).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Can I speak to a human, please?").await;
+        relay.hears_turn().await;
+        let (app, end) = tokio::join!(app.restart(&database, &settings), relay.until_end());
+        assert_eq!(end.handoff_data(), Some(r#"{"reason":"transfer"}"#));
+        phone.moves_to(&app);
+        phone.relay_ended(end).await;
+        assert_eq!(phone.is_dialling().unwrap().number, PERSON);
+    }
+
+    async fn what_was_to_follow_a_session_follows_though_it_was_lost(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Can I speak to a human, please?").await;
+        relay.hears_turn().await;
+        phone.relay_ended(relay.drops()).await;
+        assert_eq!(phone.is_dialling().unwrap().number, PERSON);
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Goodbye").await;
+        relay.hears_turn().await;
+        phone.relay_ended(relay.drops()).await;
+        assert_eq!(phone.ended_by(), Some(Ending::Hangup));
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("I want to leave a message").await;
+        app.until("/history/1/conversations", |turns| turns[0]["input_text"] == "I want to leave a message" && turns[0]["gpt_response"].is_string()).await;
+        phone.relay_ended(relay.drops()).await;
+        assert!(phone.is_recording() && phone.hears()[0].contains("after the tone"));
+    }
+
+    async fn the_end_of_a_session_is_understood_however_little_is_told_of_it(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        let call = app.call("CA1", CALLER, OURS);
+        let ends = async |fields: &[(&str, &str)]| call.webhook("/twilio/relay/ended", fields).await.body;
+        let greeting = call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body;
+        let transfer = ends(&[("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"transfer"}"#)]).await;
+        assert!(transfer.contains("/turns/1/transferred"), "{transfer}");
+        let voicemail = ends(&[("SessionId", "VX2"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"voicemail"}"#)]).await;
+        assert!(voicemail.contains("/turns/1/recorded"), "{voicemail}");
+        // What fails a session may be told as the call's failure, too.
+        let lost = [("SessionId", "VX3"), ("SessionStatus", "failed"), ("CallStatus", "failed")];
+        let again = ends(&lost).await;
+        assert!(again.contains("<ConversationRelay"), "{again}");
+        assert_eq!(ends(&lost).await, again);
+        assert_eq!(call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body, greeting);
+        let unknown = ends(&[("SessionStatus", "failed"), ("ErrorCode", "64102")]).await;
+        assert!(unknown.contains("/twilio/voice/turns/1"), "the second loss: {unknown}");
+        let over = ends(&[("SessionId", "VX1"), ("SessionStatus", "completed")]).await;
+        assert!(!over.contains("<Connect") && !over.contains("<Gather"), "{over}");
+    }
+
+    async fn what_hands_a_call_over_is_the_same_when_it_is_asked_for_again(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let greeting = ("/twilio/voice", vec![("CallStatus", "ringing")]);
+        let lost = ("/twilio/relay/ended", vec![("SessionId", "VX1"), ("SessionStatus", "failed")]);
+        let mut answers = Vec::new();
+        for (path, fields) in [&greeting, &lost] {
+            let answer = app.call("CA1", CALLER, OURS).webhook(path, fields).await.body;
+            assert!(answer.contains("<ConversationRelay"), "{answer}");
+            answers.push(answer);
+        }
+        // Another token would be made by now.
+        app.clock.advance(400);
+        for (number, (path, fields)) in [&greeting, &lost, &lost].into_iter().enumerate() {
+            assert_eq!(app.call("CA1", CALLER, OURS).webhook(path, fields).await.body, answers[number.min(1)], "{path}");
+        }
+        let app = app.restart(&database, &[RELAY]).await;
+        for ((path, fields), answer) in [&greeting, &lost].into_iter().zip(&answers) {
+            assert_eq!(&app.call("CA1", CALLER, OURS).webhook(path, fields).await.body, answer, "{path}");
+        }
+        // It was one loss, however often it was told; this is the second.
+        let fields = [("SessionId", "VX2"), ("SessionStatus", "failed")];
+        let second = app.call("CA1", CALLER, OURS).webhook("/twilio/relay/ended", &fields).await.body;
+        assert!(second.contains("/twilio/voice/turns/1"), "{second}");
+    }
+}
