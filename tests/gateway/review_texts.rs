@@ -235,6 +235,70 @@ on_both_databases! {
         app.webhook_of(SECOND, ITS_TOKEN, &path, &report).await;
         assert_eq!(app.get("/history/1/sms").await[0]["reply_status"], "answered");
     }
+
+    // outbox/reply.rs go_on: quiet hours are looked at before the first try only, and even a send that Twilio surely did not take (429)
+    // counts as begun; so a text that nobody asked for is sent in the middle of the night. (-> sends.rs)
+    async fn a_text_whose_first_try_failed_is_sent_in_quiet_hours(database) {
+        let time = |hours: i64| {
+            let time = switchboard::clock::to_utc(switchboard::clock::Clock::default().now() + hours * HOUR * 1_000_000);
+            format!("{:02}:{:02}", time.hour(), time.minute())
+        };
+        let app = TestApp::start_with(&database, &[("SMS_QUIET_HOURS", &format!("{}-{}", time(1), time(4)))]).await;
+        let user = app.user("ann", CALLER).await;
+        app.twilio.fails(429, 20429);
+        app.create("/sms/send", json!({ "user_id": user, "text": "Buy now." })).await;
+        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
+        app.later(2 * HOUR);
+        app.until("/jobs/", |jobs| jobs == &json!([]) || jobs[0]["last_error"].as_str().unwrap().contains("quiet")).await;
+        assert_eq!(app.twilio.sent().len(), 0);
+    }
+
+    // db/idempotency.rs: what an erased user was sent is told for another day to whoever repeats the request. (-> sends.rs)
+    async fn the_words_to_who_was_erased_stay_behind_their_key(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        let body = json!({ "user_id": user, "text": "Your results are in." }).to_string();
+        let send = async || {
+            let request = app.http.post(format!("{}/sms/send", app.base)).header("x-api-key", crate::support::app::KEY);
+            let request = request.header("idempotency-key", "one").header("content-type", "application/json");
+            crate::support::app::Answer::of(request.body(body.clone())).await
+        };
+        assert_eq!(send().await.status, 201);
+        app.twilio.wait_for_sent(1).await;
+        assert_eq!(app.api("DELETE", &format!("/users/{user}"), None).await.status, 204);
+        let again = send().await;
+        assert!(!again.body.contains("Your results are in."), "{}", again.body);
+    }
+
+    // twilio/rest.rs find_sent: bodies are compared as they are, but Twilio lists those of a trial account with its words before them.
+    // (-> texts.rs)
+    async fn double_reply_of_a_trial_account(database) {
+        let app = TestApp::start_with(&database, &[LATE]).await;
+        app.twilio.fails(500, 20500);
+        text_answered_late(&app, "SM1", "Once only.").await;
+        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
+        is_in_twilios_list(&app, "Sent from your Twilio trial account - Once only.").await;
+        app.later(60);
+        app.until("/jobs/", |jobs| jobs == &json!([])).await;
+        assert_eq!(app.twilio.sent().len(), 1, "it was sent twice");
+    }
+
+    // outbox.rs AT_ONCE: one slow model request of each of 32 people (or as many summaries of calls) keeps everybody else's text from
+    // being looked at, as all texts wait for the outbox where there is a quiet window. (-> lanes.rs)
+    async fn no_more_than_32_people_are_answered_at_the_same_time(database) {
+        let app = TestApp::start_with(&database, &[("SMS_QUIET_WINDOW", "1")]).await;
+        let gates: Vec<_> = (0..32).map(|_| app.llm.decides("yes", "Slowly.").waits()).collect();
+        app.llm.decides("yes", "At once.");
+        for n in 0..33 {
+            app.text(&format!("SM{n}"), &format!("+141555501{n:02}"), "Hello").await;
+        }
+        app.later(2);
+        app.llm.wait_for_requests(32).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let asked = app.llm.request_count();
+        gates.iter().for_each(crate::support::scripted_server::Gate::open);
+        assert_eq!(asked, 33);
+    }
 }
 
 // db/accepted.rs and db/opt_outs.rs: a text that is being written down while its sender's STOP is, sees no opt-out and is not seen by
