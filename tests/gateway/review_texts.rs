@@ -299,6 +299,51 @@ on_both_databases! {
         gates.iter().for_each(crate::support::scripted_server::Gate::open);
         assert_eq!(asked, 33);
     }
+
+    // webhooks/sms.rs accept: keywords are looked for before machines, so their confirmations go to short codes and names, with the
+    // default settings too ("Stop. Thank you"). (-> machines.rs)
+    async fn a_confirmation_goes_to_a_short_code(database) {
+        let app = TestApp::start_with(&database, &[("SMS_KEYWORD_REPLIES", "true")]).await;
+        for (sid, from, body) in [("SM1", "88888", "HELP"), ("SM2", "MyBank", "Stop. Thank you")] {
+            let answer = app.text(sid, from, body).await;
+            assert!(answer.messaging().is_empty(), "{from}: {}", answer.body);
+        }
+    }
+
+    // sms/segments.rs economical: signs are folded within web addresses, too, which then lead elsewhere. (-> text_length.rs)
+    async fn a_web_address_is_changed_to_save_a_segment(database) {
+        let app = TestApp::start(&database).await;
+        let reply = "You find all about it at https://en.wikipedia.org/wiki/Hobson’s_choice and we are open from nine to five.";
+        app.llm.decides("yes", reply);
+        let replies = app.text("SM1", CALLER, "Where?").await.messaging().messages();
+        assert!(replies[0].contains("https://en.wikipedia.org/wiki/Hobson’s_choice"), "{replies:?}");
+    }
+
+    // db/replies.rs progress_message, outbox/reply.rs go_on: a send that Twilio surely did not take (429, no connection) counts as
+    // one whose outcome is unknown: every new try asks for the list first, which doubles the requests of who is told to ask less,
+    // and lets an equal message that is not ours be taken for the reply. (-> jobs.rs)
+    async fn a_send_that_was_surely_not_taken_is_looked_up(database) {
+        let app = TestApp::start_with(&database, &[LATE]).await;
+        app.twilio.fails(429, 20429);
+        text_answered_late(&app, "SM1", "Later.").await;
+        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
+        app.later(60);
+        app.until("/jobs/", |jobs| jobs == &json!([])).await;
+        assert_eq!((app.twilio.sent().len(), app.twilio.lookup_count()), (1, 0));
+    }
+
+    // outbox/claim.rs From<RestError>: a look-up that Twilio refuses (4xx) is taken for a refusal of the reply, which is shown as
+    // failed though its receiver may have it. (-> texts.rs)
+    async fn a_refused_look_up_ends_a_reply_whose_outcome_is_unknown(database) {
+        let app = TestApp::start_with(&database, &[LATE]).await;
+        app.twilio.accepts_but_drops_connection();
+        app.twilio.fails_lookup(404, 20404);
+        text_answered_late(&app, "SM1", "Once only.").await;
+        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
+        app.later(60);
+        let jobs = app.until("/jobs/", |jobs| jobs[0]["last_error"].as_str().unwrap().contains("404")).await;
+        assert_eq!(jobs[0]["state"], "waiting");
+    }
 }
 
 // db/accepted.rs and db/opt_outs.rs: a text that is being written down while its sender's STOP is, sees no opt-out and is not seen by
