@@ -173,9 +173,9 @@ on_both_databases! {
     // tried for a day, and holds up all later texts of its sender for so long. (-> lanes.rs)
     async fn a_text_that_the_models_server_refuses_silences_its_sender_for_a_day(database) {
         let app = TestApp::start_with(&database, &[("MAX_RETRIES", "0"), ("SMS_REPLY_BUDGET", "0.5")]).await;
-        for _ in 0..12 {
-            // Asked for with a schema, with an object and plainly.
-            (0..3).for_each(|_| drop(app.llm.fails(400)));
+        // Asked for with a schema, with an object and plainly.
+        for _ in 0..36 {
+            app.llm.fails(400);
         }
         app.text("SM1", CALLER, "Something the filter does not like").await;
         app.text("SM2", CALLER, "Are you open today?").await;
@@ -343,6 +343,30 @@ on_both_databases! {
         app.later(60);
         let jobs = app.until("/jobs/", |jobs| jobs[0]["last_error"].as_str().unwrap().contains("404")).await;
         assert_eq!(jobs[0]["state"], "waiting");
+    }
+
+    // sms/keywords.rs is_polite_stop: only a full stop, an exclamation mark or a new line may be between the word and the politeness; the
+    // bot answers "Stop, thank you". (-> opt_outs.rs)
+    async fn the_bot_answers_a_stop_with_a_comma(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.always_decides("yes", "You are welcome!");
+        for (n, words) in ["Stop, thank you", "STOP please", "Stop - thanks", "stop… please", "Please stop."].into_iter().enumerate() {
+            let from = format!("+1415555020{n}");
+            app.text(&format!("SM{n}"), &from, words).await.messaging();
+        }
+        let held = app.get("/opt-outs/").await.as_array().unwrap().len();
+        assert_eq!((held, app.llm.request_count()), (5, 0));
+    }
+
+    // config/load.rs: without an account nothing can be sent by REST, so with a quiet window no text is ever answered; the start says
+    // nothing of it. (-> quiet_window.rs)
+    async fn with_a_quiet_window_and_no_account_no_text_is_answered(database) {
+        let app = TestApp::start_with(&database, &[("SMS_QUIET_WINDOW", "1"), ("TWILIO_ACCOUNT_SID", "")]).await;
+        app.llm.decides("yes", "Gladly.");
+        app.text("SM1", CALLER, "Hello").await;
+        app.later(2);
+        let text = app.until("/history/1/sms", |texts| texts[0]["reply_status"].is_string()).await[0].clone();
+        assert_ne!(text["reply_status"], "failed", "{}", app.get("/jobs/").await);
     }
 }
 
