@@ -5,6 +5,7 @@ pub mod claim;
 pub mod pause;
 mod pictures;
 pub mod reply;
+pub mod sending;
 pub mod summary;
 pub mod voicemail;
 

@@ -34,6 +34,7 @@ fn urls(app: &Arc<App>) -> Route {
         .at("/twilio/sms", post(sms::incoming))
         .at("/twilio/sms/status", post(status::message))
         .at("/twilio/sms/status/:job", post(status::message_of_job))
+        .at("/twilio/sms/status/:job/:position", post(status::part_of_job))
         .at("/speech/:token", get(speech::sound))
         .nest_no_strip("/", api::routes(app))
 }

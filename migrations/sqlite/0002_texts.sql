@@ -20,6 +20,19 @@ CREATE INDEX sms_logs_by_job ON sms_logs (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX sms_logs_drafts ON sms_logs (user_id, id) WHERE reply_status = 'draft';
 CREATE INDEX sms_logs_by_answer ON sms_logs (answered_with) WHERE answered_with IS NOT NULL;
 
+-- The messages of a reply that takes several, in the order in which they are sent: the first without a sid is next. The
+-- text's row keeps the whole reply, shows where it stands, and tells when the message that is under way was begun.
+CREATE TABLE reply_parts (
+    text_id BIGINT NOT NULL REFERENCES sms_logs (id) ON DELETE CASCADE,
+    position BIGINT NOT NULL,
+    body TEXT NOT NULL,
+    status TEXT NOT NULL,
+    sid TEXT,
+    error_code BIGINT,
+    PRIMARY KEY (text_id, position)
+);
+CREATE INDEX reply_parts_by_sid ON reply_parts (sid) WHERE sid IS NOT NULL;
+
 ALTER TABLE call_logs ADD COLUMN account_sid TEXT;
 
 -- The jobs of one lane are done one after the other, in the order of their ids. A claimed job is being worked on until run_at.

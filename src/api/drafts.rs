@@ -66,7 +66,8 @@ impl DraftsApi {
 
     /// Send a draft
     ///
-    /// Queues the draft as the reply to its text, from the number that was written to. It is sent once: a second wish to send it
+    /// Queues the draft as the reply to its text, from the number that was written to; in several numbered messages, if one does not
+    /// hold it. It is sent once: a second wish to send it
     /// is 409, as is one to send what was discarded, or to write to somebody who does not want it.
     #[oai(path = "/:id/send", method = "post", operation_id = "sendDraft")]
     async fn send(

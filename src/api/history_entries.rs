@@ -279,15 +279,15 @@ pub(super) struct Sms {
     /// The reply.
     reply_text: Nullable<String>,
     /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `discarded` (a draft), `ignored`, `canceled` (the receiver opted
-    /// out), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …);
-    /// null while it is being decided, and for a text that is answered with a later one.
+    /// out), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …), of one in several
+    /// messages for the worst of them; null while it is being decided, and for a text that is answered with a later one.
     reply_status: Nullable<String>,
     /// Why it was decided so, in the model's words on one line; or why the text is not answered: `keyword`, `opted out`, `own number`, `inactive user`, `sender is no person` (a short code
     /// or a name), `automatic reply`, `reaction`, or `too many replies` (`SMS_LOOP_LIMIT`). Null when nothing is known of it.
     reason: Nullable<String>,
     /// Twilio's error code of a reply that failed.
     error_code: Nullable<i64>,
-    /// The segments the reply takes; null without a reply, and on other channels than SMS.
+    /// The segments the reply takes, all its messages together; null without a reply, and on other channels than SMS.
     segments: Nullable<i64>,
     /// Their encoding: `gsm7`, or `ucs2` when a character of the reply is not in the GSM alphabet.
     encoding: Nullable<String>,

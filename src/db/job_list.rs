@@ -100,6 +100,9 @@ impl Db {
                 .bind(job.subject_id)
                 .execute(&mut *c)
                 .await?;
+                let text = "UPDATE reply_parts SET status = 'pending', error_code = NULL \
+                            WHERE text_id = $1 AND status = 'failed' AND sid IS NULL";
+                sqlx::query(text).bind(job.subject_id).execute(&mut *c).await?;
             }
             Ok(Retry::Due(job))
         })

@@ -1,5 +1,6 @@
 //! The outbox's rows: work that must happen, even after a crash.
 
+use super::opt_outs::heed_refusal;
 use super::outbound::SEND;
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
@@ -13,9 +14,6 @@ pub const DRAFT: &str = "draft";
 pub const VOICEMAIL: &str = "voicemail";
 /// The job that sums a call up; its subject is the row of the call's first turn in `conversation_logs`.
 pub const SUMMARY: &str = "summary";
-
-/// Twilio's error code for a message to somebody who opted out.
-const OPTED_OUT: i64 = 21610;
 
 /// A claimed job. `attempts` is the number of the claim: a write under an older number matches no row.
 #[derive(Debug, Clone, FromRow)]
@@ -144,7 +142,8 @@ impl Db {
     }
 
     /// Gives a claimed job up: it is kept with its reason. The text of one that is about a text shows that the reply failed,
-    /// unless Twilio has reported on it; Twilio's error 21610 says that the receiver opted out, which is remembered.
+    /// unless Twilio has reported on it, and the message that was under way too; if Twilio's error code says that the receiver opted
+    /// out, that is remembered.
     ///
     /// # Errors
     /// When the database fails.
@@ -164,22 +163,17 @@ impl Db {
             if kept == 0 || !job.is_of_text() {
                 return Ok(());
             }
-            if code == Some(OPTED_OUT) {
-                sqlx::query(
-                    "INSERT INTO opt_outs (peer_number, own_number, evidence, created_at) \
-                     SELECT CASE direction WHEN 'outbound' THEN to_number ELSE from_number END, \
-                     CASE direction WHEN 'outbound' THEN COALESCE(messaging_service_sid, from_number) ELSE to_number END, $3, $2 \
-                     FROM sms_logs WHERE id = $1 \
-                     ON CONFLICT (peer_number, own_number) DO NOTHING",
-                )
-                .bind(job.subject_id)
-                .bind(now)
-                .bind(OPTED_OUT.to_string())
-                .execute(&mut *c)
-                .await?;
-            }
+            heed_refusal!(c, now, job.subject_id, code);
             sqlx::query(
                 "UPDATE sms_logs SET reply_status = 'failed', error_code = $2 WHERE id = $1 AND reply_sid IS NULL",
+            )
+            .bind(job.subject_id)
+            .bind(code)
+            .execute(&mut *c)
+            .await?;
+            sqlx::query(
+                "UPDATE reply_parts SET status = 'failed', error_code = $2 WHERE text_id = $1 \
+                 AND position = (SELECT MIN(position) FROM reply_parts WHERE text_id = $1 AND sid IS NULL)",
             )
             .bind(job.subject_id)
             .bind(code)
@@ -189,7 +183,7 @@ impl Db {
         })
     }
 
-    /// Deletes a claimed job whose subject is gone.
+    /// Deletes a claimed job that has nothing left to do, as when its subject is gone.
     ///
     /// # Errors
     /// When the database fails.

@@ -24,6 +24,7 @@ mod reader;
 pub mod relay;
 pub mod replies;
 pub mod reply_reports;
+pub mod sending;
 pub mod summaries;
 pub mod turns;
 pub mod users;

@@ -1,6 +1,7 @@
 //! Who does not want to be written to: an address and one of our numbers, or the Messaging Service that the number is in.
 
 use super::messages::{NewMessage, log_message, reason, reply_status};
+use super::sending::cancel_parts;
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
 use sqlx::FromRow;
@@ -18,6 +19,33 @@ pub struct OptOut {
     pub evidence: Option<String>,
     /// When it was told.
     pub created_at: Micros,
+}
+
+/// Twilio's error codes for a message to somebody who opted out: the usual one, and that of its newer ways.
+const OPTED_OUT: [i64; 2] = [21610, 30630];
+
+/// Within a transaction: remembers that the receiver of the reply to the text `$text_id` opted out, if Twilio's error code says so.
+macro_rules! heed_refusal {
+    ($c:ident, $now:expr, $text_id:expr, $code:expr) => {
+        if let Some(code) = $code.filter(|code| $crate::db::opt_outs::says_opted_out(*code)) {
+            sqlx::query(
+                "INSERT INTO opt_outs (peer_number, own_number, evidence, created_at) \
+                 SELECT CASE direction WHEN 'outbound' THEN to_number ELSE from_number END, \
+                 CASE direction WHEN 'outbound' THEN COALESCE(messaging_service_sid, from_number) ELSE to_number END, $3, $2 \
+                 FROM sms_logs WHERE id = $1 ON CONFLICT (peer_number, own_number) DO NOTHING",
+            )
+            .bind($text_id)
+            .bind($now)
+            .bind(code.to_string())
+            .execute(&mut *$c)
+            .await?;
+        }
+    };
+}
+pub(super) use heed_refusal;
+
+pub(super) fn says_opted_out(code: i64) -> bool {
+    OPTED_OUT.contains(&code)
 }
 
 impl Db {
@@ -66,6 +94,7 @@ impl Db {
                 let text =
                     "UPDATE sms_logs SET reply_status = 'canceled', reason = $2 WHERE id = $1 OR answered_with = $1";
                 sqlx::query(text).bind(text_id).bind(reason::OPTED_OUT).execute(&mut *c).await?;
+                cancel_parts!(c, text_id);
             }
             if let Some(confirmation) = confirmation.filter(|_| added > 0) {
                 let text = "UPDATE sms_logs SET reply_status = 'confirmed', reply_text = $2 WHERE message_sid = $1";

@@ -26,7 +26,7 @@ pub struct OutboundText {
     pub from: String,
     /// The receiver's address, in E.164.
     pub to: String,
-    /// At most 1,600 characters.
+    /// Sent in several messages, if one does not hold it.
     pub text: String,
     /// Names the occasion: for one occasion one text is sent, however often it is asked for.
     pub occasion: String,

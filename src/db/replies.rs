@@ -216,44 +216,32 @@ impl Db {
         })
     }
 
-    /// Writes a step of a reply whose job goes on: the decision with `pending`, or the intent to send with
-    /// `sending`. False when the job is no longer the claimant's.
+    /// Writes the decision about a text whose reply is to be sent by its job. False when the job is no longer the claimant's.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn progress_message(
-        &self,
-        now: Micros,
-        job: &Job,
-        decision: Option<TextDecision>,
-        status: &'static str,
-    ) -> Result<bool, DbError> {
+    pub async fn keep_decision(&self, now: Micros, job: &Job, decision: TextDecision) -> Result<bool, DbError> {
         let job = job.clone();
         unit!(self, [job, decision], |c| {
             let query = sqlx::query(
-                "UPDATE sms_logs SET decision = COALESCE($2, decision), reply_text = COALESCE($3, reply_text), \
-                 job_id = $9, segments = COALESCE($11, segments), encoding = COALESCE($12, encoding), \
-                 cost_estimate = COALESCE($13, cost_estimate), confidence = COALESCE($14, confidence), \
-                 reason = COALESCE($15, reason), input_tokens = input_tokens + $4, output_tokens = output_tokens + $5, reply_status = $6, \
-                 decided_at = CASE WHEN $7 THEN $8 ELSE decided_at END, \
-                 send_started_at = CASE WHEN $7 THEN send_started_at ELSE COALESCE(send_started_at, $8) END \
-                 WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $9 AND attempts = $10)",
+                "UPDATE sms_logs SET reply_status = 'pending', job_id = $2, decision = $4, reply_text = $5, segments = $6, \
+                 encoding = $7, cost_estimate = $8, confidence = $9, reason = $10, input_tokens = input_tokens + $11, \
+                 output_tokens = output_tokens + $12, decided_at = $13 \
+                 WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $2 AND attempts = $3)",
             )
             .bind(job.subject_id)
-            .bind(decision.as_ref().map(|d| d.decision))
-            .bind(decision.as_ref().and_then(|d| d.reply_text.as_deref()))
-            .bind(decision.as_ref().map_or(0, |d| d.input_tokens))
-            .bind(decision.as_ref().map_or(0, |d| d.output_tokens))
-            .bind(status)
-            .bind(decision.is_some())
-            .bind(now)
             .bind(job.id)
             .bind(job.attempts)
-            .bind(decision.as_ref().and_then(|d| d.segments))
-            .bind(decision.as_ref().and_then(|d| d.encoding))
-            .bind(decision.as_ref().and_then(|d| d.cost_estimate))
-            .bind(decision.as_ref().and_then(|d| d.confidence))
-            .bind(decision.as_ref().and_then(|d| d.reason.as_deref()));
+            .bind(decision.decision)
+            .bind(&decision.reply_text)
+            .bind(decision.segments)
+            .bind(decision.encoding)
+            .bind(decision.cost_estimate)
+            .bind(decision.confidence)
+            .bind(&decision.reason)
+            .bind(decision.input_tokens)
+            .bind(decision.output_tokens)
+            .bind(now);
             Ok(query.execute(&mut *c).await?.rows_affected() > 0)
         })
     }

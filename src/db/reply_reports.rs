@@ -1,7 +1,11 @@
 //! What Twilio reports of replies.
 
 use super::messages::reply_status;
+use super::opt_outs::heed_refusal;
+use super::sending::{LOCK_TEXT, WHOLE};
 use super::{Db, DbError, read, unit};
+use crate::clock::Micros;
+use sqlx::FromRow;
 
 /// What Twilio reports of a reply.
 #[derive(Debug, Clone)]
@@ -16,73 +20,148 @@ pub struct ReplyReport {
     pub status: String,
     /// Twilio's error code when it failed.
     pub error_code: Option<i64>,
-    /// The job that sent it, if the report names one.
-    pub job_id: Option<i64>,
+    /// The job that sent it and the message's position in the reply (see [`WHOLE`]), if the report names them.
+    pub job: Option<(i64, i64)>,
 }
 
-/// The reply with this sid, or the one of this job whose sid is not known yet.
-const BY_JOB: &str = "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
-     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
-     WHERE job_id = $2 AND reply_sid IS NULL AND reply_status IS NOT NULL";
-/// The reply with this sid, or those on their way between these addresses; a Messaging Service chooses ours.
-const BY_ADDRESSES: &str = "SELECT id, reply_status, reply_sid FROM sms_logs WHERE reply_sid = $1 \
-     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
-     WHERE reply_status = 'sending' AND reply_sid IS NULL AND from_number = $2 AND to_number = $3 AND direction = 'inbound' \
-     UNION ALL SELECT id, reply_status, reply_sid FROM sms_logs \
-     WHERE reply_status = 'sending' AND reply_sid IS NULL AND to_number = $2 AND direction = 'outbound' \
-     AND (from_number = $3 OR messaging_service_sid IS NOT NULL)";
+/// The message with the sid `$1`.
+macro_rules! with_sid {
+    () => {
+        "SELECT id AS text_id, 0 AS position, reply_status AS status, reply_sid AS sid FROM sms_logs WHERE reply_sid = $1 \
+         UNION ALL SELECT text_id, position, status, sid FROM reply_parts WHERE sid = $1 "
+    };
+}
+
+/// The messages whose sending was begun and whose sid is not known.
+macro_rules! on_its_way {
+    () => {
+        "UNION ALL SELECT id, COALESCE(position, 0), reply_status, sid FROM sms_logs \
+         LEFT JOIN reply_parts ON text_id = id AND status = 'sending' AND sid IS NULL \
+         WHERE reply_status = 'sending' AND reply_sid IS NULL AND send_started_at IS NOT NULL "
+    };
+}
+
+/// Where a message stands that a report may be about: the whole reply to a text, or the part of one at this position.
+#[derive(FromRow)]
+struct Standing {
+    text_id: i64,
+    position: i64,
+    status: String,
+    sid: Option<String>,
+}
+
+/// The message with this sid, or the one of this job at this position whose sid is not known yet.
+const BY_JOB: &str = concat!(
+    with_sid!(),
+    "UNION ALL SELECT id, 0, reply_status, reply_sid FROM sms_logs \
+     WHERE $3 = 0 AND job_id = $2 AND reply_sid IS NULL AND reply_status IS NOT NULL \
+     UNION ALL SELECT text_id, position, status, sid FROM sms_logs JOIN reply_parts ON text_id = id \
+     WHERE job_id = $2 AND position = $3 AND sid IS NULL"
+);
+/// The message with this sid, or those on their way between these addresses; a Messaging Service chooses ours.
+const BY_ADDRESSES: &str = concat!(
+    with_sid!(),
+    on_its_way!(),
+    "AND from_number = $2 AND to_number = $3 AND direction = 'inbound' ",
+    on_its_way!(),
+    "AND to_number = $2 AND direction = 'outbound' AND (from_number = $3 OR messaging_service_sid IS NOT NULL)"
+);
 
 impl Db {
     /// Writes what Twilio reports of a reply. Reports may come twice and in any order: one that is behind what is known already
     /// changes nothing. One may even come before Twilio's answer to the request that sent the reply, and of a reply in TwiML
     /// there is no such answer: the job tells whose report it is, or without one the addresses, if only one reply is on its way
-    /// between them. False when it is no reply of ours.
+    /// between them. A reply of several messages stands where the worst of them does. False when it is no reply of ours.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn record_reply_status(&self, report: ReplyReport) -> Result<bool, DbError> {
+    pub async fn record_reply_status(&self, now: Micros, report: ReplyReport) -> Result<bool, DbError> {
         unit!(self, [report], |c| {
             // The status may change between reading and writing it; then it is read again.
             for _ in 0..3 {
-                let query = match report.job_id {
-                    Some(job_id) => sqlx::query_as(BY_JOB).bind(&report.reply_sid).bind(job_id),
+                let query = match report.job {
+                    Some((job_id, position)) => {
+                        sqlx::query_as(BY_JOB).bind(&report.reply_sid).bind(job_id).bind(position)
+                    }
                     None => sqlx::query_as(BY_ADDRESSES).bind(&report.reply_sid).bind(&report.to).bind(&report.from),
                 };
-                let found: Vec<(i64, String, Option<String>)> = query.fetch_all(&mut *c).await?;
-                let by_sid = found.iter().find(|(_, _, sid)| sid.is_some());
+                let found: Vec<Standing> = query.fetch_all(&mut *c).await?;
+                let by_sid = found.iter().find(|message| message.sid.is_some());
                 let alone = found.first().filter(|_| found.len() == 1);
-                let Some((id, known, sid)) = by_sid.or(alone) else { return Ok(false) };
-                if sid.is_some() && rank(&report.status) <= rank(known) {
+                let Some(known) = by_sid.or(alone) else { return Ok(false) };
+                if known.sid.is_some() && rank(&report.status) <= rank(&known.status) {
                     return Ok(true);
                 }
-                let changed = sqlx::query(
-                    "UPDATE sms_logs SET reply_sid = $2, reply_status = $3, error_code = COALESCE($4, error_code) \
-                     WHERE id = $1 AND reply_status = $5 AND (reply_sid IS NULL OR reply_sid = $2)",
-                )
-                .bind(id)
-                .bind(&report.reply_sid)
-                .bind(&report.status)
-                .bind(report.error_code)
-                .bind(known)
-                .execute(&mut *c)
-                .await?
-                .rows_affected();
-                if changed > 0 {
-                    return Ok(true);
+                let is_part = known.position != WHOLE;
+                if is_part {
+                    sqlx::query(LOCK_TEXT).bind(known.text_id).execute(&mut *c).await?;
                 }
+                let text = if is_part { TELL_OF_PART } else { TELL_OF_WHOLE };
+                let changed = sqlx::query(text)
+                    .bind(known.text_id)
+                    .bind(&report.reply_sid)
+                    .bind(&report.status)
+                    .bind(report.error_code)
+                    .bind(&known.status)
+                    .bind(known.position)
+                    .execute(&mut *c)
+                    .await?
+                    .rows_affected();
+                if changed == 0 {
+                    continue;
+                }
+                heed_refusal!(c, now, known.text_id, report.error_code);
+                if is_part {
+                    let text = "SELECT status, sid, error_code FROM reply_parts WHERE text_id = $1 ORDER BY position";
+                    let parts: Vec<PartStanding> = sqlx::query_as(text).bind(known.text_id).fetch_all(&mut *c).await?;
+                    if let Some((status, _, error_code)) = parts.into_iter().min_by_key(progress) {
+                        // With its sid known the message is under way no longer, and the next one not yet.
+                        sqlx::query(
+                            "UPDATE sms_logs SET reply_status = $2, error_code = $3, \
+                             send_started_at = CASE WHEN $4 THEN NULL ELSE send_started_at END WHERE id = $1",
+                        )
+                        .bind(known.text_id)
+                        .bind(status)
+                        .bind(error_code)
+                        .bind(known.sid.is_none())
+                        .execute(&mut *c)
+                        .await?;
+                    }
+                }
+                return Ok(true);
             }
             Ok(true)
         })
     }
 
-    /// Whether this is the sid of the reply to another text than `text_id`.
+    /// Whether this is the sid of another message than the one of the reply to `text_id` at this position.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn is_reply_to_another(&self, reply_sid: &str, text_id: i64) -> Result<bool, DbError> {
-        let text = "SELECT 1 FROM sms_logs WHERE reply_sid = $1 AND id <> $2 LIMIT 1";
-        let found: Option<(i32,)> = read!(self, fetch_optional, text, reply_sid, text_id)?;
+    pub async fn is_of_another_message(&self, sid: &str, text_id: i64, position: i64) -> Result<bool, DbError> {
+        let text = "SELECT 1 FROM sms_logs WHERE reply_sid = $1 AND id <> $2 \
+                    UNION ALL SELECT 1 FROM reply_parts WHERE sid = $1 AND (text_id <> $2 OR position <> $3) LIMIT 1";
+        let found: Option<(i32,)> = read!(self, fetch_optional, text, sid, text_id, position)?;
         Ok(found.is_some())
+    }
+}
+
+/// The report's words for the only message of a reply, or for one of several: those with the status `$5`, and the report's sid if
+/// they have one.
+const TELL_OF_WHOLE: &str = "UPDATE sms_logs SET reply_sid = $2, reply_status = $3, error_code = COALESCE($4, error_code) \
+     WHERE id = $1 AND $6 = 0 AND reply_status = $5 AND (reply_sid IS NULL OR reply_sid = $2)";
+const TELL_OF_PART: &str = "UPDATE reply_parts SET sid = $2, status = $3, error_code = COALESCE($4, error_code) \
+     WHERE text_id = $1 AND position = $6 AND status = $5 AND (sid IS NULL OR sid = $2)";
+
+/// A part's status, sid and error code.
+type PartStanding = (String, Option<String>, Option<i64>);
+
+/// How far a part has got; what failed or was canceled is behind all others.
+fn progress((status, sid, _): &PartStanding) -> i64 {
+    match status.as_str() {
+        reply_status::FAILED | "undelivered" => -2,
+        reply_status::CANCELED => -1,
+        status => sid.as_ref().map_or(0, |_| 1 + rank(status)),
     }
 }
 

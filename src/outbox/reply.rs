@@ -5,29 +5,28 @@
 use super::claim::{Claims, Setback};
 use super::pause::Pause;
 use super::pictures::visible;
-use crate::clock::{Clock, Micros, SECOND, to_utc};
-use crate::config::{AccountSid, Config};
+use super::sending::StatusCallback;
+use crate::clock::{Clock, Micros, SECOND};
+use crate::config::AccountSid;
 use crate::conversation::party::{Directory, Person};
 use crate::conversation::service::AnswerError;
 use crate::db::conversations::Except;
 use crate::db::jobs::{Job, REPLY};
 use crate::db::messages::{Message, TextDecision, reply_status};
-use crate::db::replies::{Ended, Sent};
+use crate::db::replies::Ended;
 use crate::db::{Db, DbError};
 use crate::quiet_hours::QuietHours;
 use crate::sms::decision::{SmsService, Text};
+use crate::sms::length::numbered;
 use crate::sms::media::Attached;
 use crate::sms::waiting::Waiting;
 use crate::telemetry::SLOW_MS;
 use crate::twilio::accounts::Accounts;
 use crate::twilio::address::Address;
-use crate::twilio::rest::{Outgoing, Rest, RestError, Sender};
 use std::sync::Arc;
 use tokio::sync::{Notify, Semaphore};
 use tracing::{info, warn};
 
-/// How much our clock may be ahead of Twilio's.
-const CLOCKS_DIFFER: Micros = 60 * SECOND;
 /// A reply that could not be sent in this time is given up.
 pub(super) const GIVE_UP_AFTER: Micros = 24 * 3600 * SECOND;
 
@@ -56,34 +55,6 @@ pub struct Replier {
     pub pause: Pause,
     /// Where Twilio reports a reply's progress; `None` when no address is known that it could reach.
     pub status_callback: Option<StatusCallback>,
-}
-
-/// Where Twilio reports the progress of replies that are sent by REST.
-#[derive(Clone)]
-pub enum StatusCallback {
-    /// The address that the operator names.
-    Named(Arc<str>),
-    /// The gateway itself, at this public address.
-    Ours(Arc<str>),
-}
-
-impl StatusCallback {
-    /// As configured.
-    pub fn of(config: &Config) -> Option<Self> {
-        match (&config.sms.status_callback, &config.public_url) {
-            (Some(named), _) => Some(Self::Named(named.as_str().into())),
-            (None, Some(public)) => Some(Self::Ours(public.base().into())),
-            (None, None) => None,
-        }
-    }
-
-    /// The URL for the reply that this job sends. Ours is called again, like all webhooks, when it finds the gateway restarting.
-    fn url(&self, job: &Job) -> String {
-        match self {
-            Self::Named(url) => url.to_string(),
-            Self::Ours(base) => format!("{base}/twilio/sms/status/{}#rc=2&rp=all", job.id),
-        }
-    }
 }
 
 /// A text whose reply is due, with the job that permits it.
@@ -117,13 +88,15 @@ impl Replier {
     pub async fn answer(&self, due: Due, waiting: Waiting) {
         let decided = self.claims.held(&due.job, self.decide(&due)).await;
         let sendable = decided.as_ref().ok().and_then(TextDecision::sendable).map(str::to_owned);
+        // Several messages go one after the other, which a webhook's answer cannot see to.
+        let answer = sendable.filter(|reply| numbered(reply).len() == 1);
         let outcome = match decided {
-            Ok(decision) if sendable.is_some() && waiting.take() => {
+            Ok(decision) if answer.is_some() && waiting.take() => {
                 let now = self.clock.now();
                 match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
                     Ok(Ended::NotOurs) => return,
                     Ok(ended) => {
-                        waiting.hand_over(sendable.unwrap_or_default());
+                        waiting.hand_over(answer.unwrap_or_default());
                         if ended == Ended::NextWaits {
                             self.wake.notify_one();
                         }
@@ -135,7 +108,10 @@ impl Replier {
                     }
                 }
             }
-            Ok(decision) => self.claims.held(&due.job, self.carry_out(&due, decision)).await,
+            Ok(decision) => {
+                drop(waiting);
+                self.claims.held(&due.job, self.carry_out(&due, decision)).await
+            }
             Err(setback) => Err(setback),
         };
         if let Err(setback) = outcome {
@@ -154,7 +130,7 @@ impl Replier {
         };
         if let Some(sid) = message.reply_sid {
             // A report has told the outcome of a send.
-            return self.sent(&due, sid, &message.reply_status.unwrap_or_default()).await;
+            return self.sent(&due, sid, message.reply_status.unwrap_or_default()).await;
         }
         if message.unsolicited && message.send_started_at.is_none() {
             // Preferences may have changed since it was queued.
@@ -162,11 +138,9 @@ impl Replier {
                 return Err(Setback::Paused("it waits for the end of the quiet hours".to_owned(), end));
             }
         }
-        // Whether a send was begun decides, not the status, which a report may have changed since.
-        match (message.reply_text, message.send_started_at) {
-            (Some(reply), Some(started)) => self.send_again(&due, &reply, started).await,
-            (Some(reply), None) => self.send(&due, &reply).await,
-            (None, _) => {
+        match message.reply_text {
+            Some(reply) => self.send(&due, &reply, message.send_started_at).await,
+            None => {
                 if self.is_canceled(&due).await? {
                     return Ok(());
                 }
@@ -239,99 +213,9 @@ impl Replier {
             self.db.settle_message(now, &due.job, Some(decision), reply_status::DRAFT, None).await?;
             return Ok(());
         };
-        if self.db.progress_message(now, &due.job, Some(decision), reply_status::PENDING).await? {
-            self.send(due, &reply).await?;
+        if self.db.keep_decision(now, &due.job, decision).await? {
+            self.send(due, &reply, None).await?;
         }
         Ok(())
     }
-
-    /// Sends a reply whose last try ended without an answer: only if Twilio knows nothing of it.
-    async fn send_again(&self, due: &Due, reply: &str, started: Micros) -> Result<(), Setback> {
-        let rest = self.rest(due)?;
-        let since = started - CLOCKS_DIFFER;
-        // Twilio's filter knows days only.
-        let day = to_utc(since).date().to_string();
-        let found = self.answered(rest, rest.find_sent(&outgoing(due, reply, None), &day).await)?;
-        for sent in found {
-            let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since));
-            if is_ours && !self.db.is_reply_to_another(&sent.sid, due.job.subject_id).await? {
-                return self.sent(due, sent.sid, &sent.status).await;
-            }
-        }
-        self.send(due, reply).await
-    }
-
-    async fn send(&self, due: &Due, reply: &str) -> Result<(), Setback> {
-        if self.is_canceled(due).await? {
-            return Ok(());
-        }
-        let rest = self.rest(due)?;
-        if !self.db.progress_message(self.clock.now(), &due.job, None, reply_status::SENDING).await? {
-            return Ok(());
-        }
-        let callback = self.status_callback.as_ref().map(|callback| callback.url(&due.job));
-        let answer = rest.send_message(&outgoing(due, reply, callback.as_deref())).await;
-        if matches!(answer, Ok(_) | Err(RestError::Refused { .. } | RestError::NotTaken { .. })) {
-            self.pause.end(rest.account_sid());
-        }
-        let sent = self.answered(rest, answer)?;
-        self.sent(due, sent.sid, &sent.status).await
-    }
-
-    /// Whether the receiver told us to stop; then the job is ended.
-    async fn is_canceled(&self, due: &Due) -> Result<bool, DbError> {
-        let is_opted_out = self.db.is_opted_out(&due.from, &due.to, due.service.as_deref()).await?;
-        if is_opted_out {
-            self.db.settle_message(self.clock.now(), &due.job, None, reply_status::CANCELED, None).await?;
-        }
-        Ok(is_opted_out)
-    }
-
-    async fn sent(&self, due: &Due, sid: String, status: &str) -> Result<(), Setback> {
-        let status = if status.is_empty() { "queued" } else { status };
-        info!(message.id = due.job.subject_id, reply.sid = sid, "Sent the reply to text {}", due.job.subject_id);
-        let sent = Sent { sid: Some(sid), error_code: None };
-        self.db.settle_message(self.clock.now(), &due.job, None, status, Some(sent)).await?;
-        Ok(())
-    }
-
-    /// What Twilio answered; a refusal of the credentials pauses all sending of their account.
-    fn answered<T>(&self, rest: &Rest, answer: Result<T, RestError>) -> Result<T, Setback> {
-        answer.map_err(|error| match error {
-            RestError::Credentials(_) => {
-                let reason = error.to_string();
-                let until = self.pause.begin(rest.account_sid(), &reason);
-                Setback::Paused(reason, until)
-            }
-            other => other.into(),
-        })
-    }
-
-    /// The REST API of a text's account, unless its sending is paused.
-    fn rest(&self, due: &Due) -> Result<&Rest, Setback> {
-        let never = |reason: &str| Setback::Final(reason.to_owned(), None);
-        let account = self.accounts.of(due.account, &due.to);
-        let account = account.ok_or_else(|| never("the text's account is in the settings no longer"))?;
-        let missing = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are needed to send a reply late";
-        let rest = account.rest.as_ref().ok_or_else(|| never(missing))?;
-        match self.pause.until(rest.account_sid()) {
-            Some(until) => {
-                let reason = "sending is paused: Twilio refuses the account's credentials";
-                Err(Setback::Paused(reason.to_owned(), until))
-            }
-            None => Ok(rest),
-        }
-    }
-}
-
-fn outgoing<'a>(due: &'a Due, body: &'a str, status_callback: Option<&'a str>) -> Outgoing<'a> {
-    let service = due.service.as_deref().filter(|_| due.is_outbound);
-    let from = service.map_or(Sender::Address(&due.to), Sender::Service);
-    Outgoing { to: &due.from, from, body, status_callback }
-}
-
-/// Whether Twilio's time (RFC 2822, whole seconds) is not before `since`.
-fn is_after(at: &str, since: Micros) -> bool {
-    time::OffsetDateTime::parse(at, &time::format_description::well_known::Rfc2822)
-        .map_or(true, |at| at.unix_timestamp() >= since / SECOND)
 }

@@ -11,7 +11,7 @@ use crate::db::outbound::OutboundText;
 use crate::db::voicemails::{Voicemail, VoicemailCall};
 use crate::llm::Llm;
 use crate::quiet_hours::QuietHours;
-use crate::sms::segments::Limit;
+use crate::sms::length::Limit;
 use crate::twilio::accounts::Accounts;
 use crate::twilio::address::Address;
 use crate::twilio::rest::RestError;
@@ -129,7 +129,7 @@ impl Voicemails {
             peer: String::new(),
             from: from.to_owned(),
             to: to.to_owned(),
-            text: Limit::Message.shorten(words.notice(
+            text: Limit::Messages(1).shorten(words.notice(
                 caller,
                 transcript,
                 voicemail.duration_seconds.unwrap_or_default(),

@@ -1,7 +1,8 @@
 //! The decision about a text: yes or no, and what to reply.
 
+use super::length::{Limit, total_segments};
 use super::media::{Attached, described};
-use super::segments::{self, Encoding, Limit};
+use super::segments::{self, Encoding};
 use crate::clock::Clock;
 use crate::config::SmsConfig;
 use crate::conversation::party::Person;
@@ -15,6 +16,9 @@ use crate::twilio::voices::Language;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, warn};
+
+/// The most messages of a reply on a channel without segments, where nothing else ends it.
+const MOST_MESSAGES: usize = 5;
 
 /// Decides about texts. Cheap to clone.
 #[derive(Clone)]
@@ -57,7 +61,7 @@ pub struct Decided {
     pub elapsed_ms: f64,
 }
 
-/// How long a text is on its way; nothing on channels that know no segments.
+/// How long a text is on its way, all its messages together; nothing on channels that know no segments.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Size {
     /// How many segments it takes.
@@ -88,10 +92,14 @@ impl SmsService {
             last.images = text.images.to_vec();
         }
         let (language, is_sms) = (text.person.language, text.channel == "sms");
-        let limit = if is_sms { Limit::Segments(self.config.max_segments) } else { Limit::Message };
+        // Without segments one message is asked for, and a model that does not keep to it is let go on for some more.
+        let (wanted, most) = match Limit::Segments(self.config.max_segments) {
+            segments if is_sms => (segments, segments),
+            _ => (Limit::Messages(1), Limit::Messages(MOST_MESSAGES)),
+        };
         let budget = match likely_encoding(text.text, language) {
-            Encoding::Gsm7 if is_sms => format!("{} characters without emoji", limit.characters(Encoding::Gsm7)),
-            encoding => format!("{} characters", limit.characters(encoding)),
+            Encoding::Gsm7 if is_sms => format!("{} characters without emoji", wanted.characters(Encoding::Gsm7)),
+            encoding => format!("{} characters", wanted.characters(encoding)),
         };
         let system = self.instructions(language, &budget);
         let mut prompt = Prompt { system, messages: thread.messages, ..Prompt::default() };
@@ -104,7 +112,7 @@ impl SmsService {
             decided => decided?,
         };
         let mut reply_text = self.written(decision.reply_text, is_sms);
-        if !limit.holds(&reply_text) {
+        if !wanted.holds(&reply_text) {
             prompt.system = format!("{} {TOO_LONG} At most {budget}.", prompt.system);
             prompt.messages.push(Message::assistant(reply_text.as_str()));
             prompt.messages.push(Message::user("(Please write a shorter reply.)"));
@@ -116,7 +124,7 @@ impl SmsService {
                 }
                 Err(error) => debug!(%error, "A reply that is too long cannot be had shorter"),
             }
-            reply_text = limit.shorten(reply_text);
+            reply_text = most.shorten(reply_text);
         }
         let Size { segments, encoding, cost_estimate } = self.size(&reply_text, text.channel);
         let decision = TextDecision {
@@ -142,10 +150,10 @@ impl SmsService {
         if channel != "sms" {
             return Size::default();
         }
-        let (segments, encoding) = segments::segments(text);
+        let segments = total_segments(text);
         Size {
             segments: Some(segments as i64),
-            encoding: Some(encoding.name()),
+            encoding: Some(Encoding::of(text).name()),
             cost_estimate: self.config.segment_price.map(|price| segments as f64 * price),
         }
     }
@@ -165,7 +173,7 @@ impl SmsService {
     }
 }
 
-/// What the model is told of a reply of its own that no message holds; it comes last in the conversation.
+/// What the model is told of a reply of its own that is too long; it comes last in the conversation.
 const TOO_LONG: &str =
     "Your last message is the reply you wrote, and it is too long. Decide as before, and write a shorter one.";
 

@@ -3,6 +3,7 @@
 
 pub mod decision;
 pub mod keywords;
+pub mod length;
 pub mod machines;
 pub mod media;
 pub mod segments;

@@ -6,6 +6,7 @@ use super::requests::{CallProgress, MessageProgress, Recording, RecordingReport}
 use crate::app::App;
 use crate::db::DbError;
 use crate::db::reply_reports::ReplyReport;
+use crate::db::sending::WHOLE;
 use crate::db::voicemails::NewVoicemail;
 use poem::http::{StatusCode, header};
 use poem::web::{Data, Path};
@@ -58,14 +59,26 @@ pub async fn message_of_job(
     Path(job_id): Path<i64>,
     app: Data<&Arc<App>>,
 ) -> Result<StatusCode> {
-    let report = progress.report.map(|report| ReplyReport { job_id: Some(job_id), ..report });
+    let report = progress.report.map(|report| ReplyReport { job: Some((job_id, WHOLE)), ..report });
+    record_reply(&app, report).await
+}
+
+/// `POST /twilio/sms/status/{job}/{position}`: of one message of a reply that takes several.
+#[handler]
+pub async fn part_of_job(
+    Signed(progress): Signed<MessageProgress>,
+    Path(part): Path<(i64, i64)>,
+    app: Data<&Arc<App>>,
+) -> Result<StatusCode> {
+    let report = progress.report.map(|report| ReplyReport { job: Some(part), ..report });
     record_reply(&app, report).await
 }
 
 async fn record_reply(app: &App, report: Option<ReplyReport>) -> Result<StatusCode> {
     if let Some(report) = report {
         let (reply_sid, status) = (report.reply_sid.clone(), report.status.clone());
-        let known = before_twilio_gives_up(app.db.record_reply_status(report)).await.map_err(out_of_reach)?;
+        let known =
+            before_twilio_gives_up(app.db.record_reply_status(app.clock.now(), report)).await.map_err(out_of_reach)?;
         debug!(reply.sid = reply_sid, reply.status = status, known, "A reply is {status}");
     }
     Ok(StatusCode::NO_CONTENT)

@@ -126,6 +126,15 @@ on_both_databases! {
         assert_eq!(sent, [(SERVICE, "Main Street 5"), (OURS, "You are welcome."), (SERVICE, "We are open.")]);
     }
 
+    async fn what_we_begin_comes_from_another_account_when_the_main_one_has_no_number(database) {
+        let app = TestApp::start_with(&database, &[("TWILIO_ACCOUNTS", &accounts()), ("TWILIO_PHONE_NUMBERS", "")]).await;
+        app.twilio.has_account(OTHER, OTHER_TOKEN);
+        let user = app.user("ann", CALLER).await;
+        app.create("/sms/send", json!({ "user_id": user, "text": "We are open." })).await;
+        let sent = &app.twilio.wait_for_sent(1).await[0];
+        assert_eq!((sent.account.as_str(), sent.from.as_str(), sent.to.as_str()), (OTHER, OTHERS, CALLER));
+    }
+
     async fn a_send_through_the_service_whose_answer_was_lost_is_looked_up(database) {
         let app = TestApp::start_with(&database, &THROUGH_SERVICE).await;
         app.twilio.accepts_but_drops_connection();

@@ -157,7 +157,7 @@ fn cases() -> Vec<Case> {
             json!({ "user_id": 1, "text": "Hello." }),
             vec![
                 ("user_id", [no_id(), missing(), null()].concat()),
-                ("text", [no_text(), missing(), null(), texts([&"x".repeat(1_601)])].concat()),
+                ("text", [no_text(), missing(), null(), texts([&"x".repeat(10_001)])].concat()),
             ],
         ),
     ]

@@ -90,7 +90,7 @@ on_both_databases! {
         let next = drafted(&app, "SM2", "And then?", "We will see.").await;
         let told = app.llm.requests()[1]["messages"].to_string();
         assert!(told.contains(&other) && !told.contains("I can."), "the model knows what was sent: {told}");
-        for wrong in [json!(""), json!("a".repeat(1601)), json!("😀".repeat(801)), json!(7)] {
+        for wrong in [json!(""), json!("a".repeat(10_001)), json!("😀".repeat(5_001)), json!(7)] {
             problem(&post(&app, &next, "send", json!({ "text": wrong })).await, 422);
         }
     }

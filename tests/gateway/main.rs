@@ -15,6 +15,7 @@ mod drafts;
 mod history;
 mod jobs;
 mod lanes;
+mod long_replies;
 mod machines;
 mod model_failures;
 mod opt_outs;

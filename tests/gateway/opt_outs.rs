@@ -111,6 +111,26 @@ on_both_databases! {
         assert_eq!((app.llm.request_count(), app.twilio.post_count()), (2, 1));
     }
 
+    async fn twilios_report_that_the_receiver_opted_out_is_remembered(database) {
+        let app = TestApp::start(&database).await;
+        for (n, code) in ["21610", "30630"].into_iter().enumerate() {
+            let from = format!("+1415555020{n}");
+            app.llm.decides("yes", "Nobody gets this.");
+            let answer = app.text(&format!("SM{n}"), &from, "Hello").await.messaging();
+            let path = answer.find("Message").unwrap().attr("statusCallback").unwrap().to_owned();
+            let report = [("MessageSid", &*format!("SMreply{n}")), ("MessageStatus", "undelivered"), ("ErrorCode", code)];
+            assert_eq!(app.webhook(&path, &report).await.status, 204);
+            let opt_outs = app.get("/opt-outs/").await;
+            let known = opt_outs.as_array().unwrap().iter().find(|opt_out| opt_out["peer_number"] == from);
+            assert_eq!((&known.unwrap()["own_number"], &known.unwrap()["evidence"]), (&json!(OURS), &json!(code)));
+            assert!(app.text(&format!("SM{n}again"), &from, "And now?").await.messaging().is_empty());
+            app.text(&format!("SM{n}start"), &from, "START").await;
+            app.webhook(&path, &report).await;
+        }
+        assert_eq!(app.get("/opt-outs/").await, json!([]), "a report that comes twice takes no START back");
+        assert_eq!(app.llm.request_count(), 2);
+    }
+
     async fn opt_outs_outlive_their_user_and_can_be_exported(database) {
         let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
         app.twilio.fails(400, 21610);

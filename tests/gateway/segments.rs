@@ -3,7 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use switchboard::sms::segments::{Encoding, Limit, MESSAGE_UNITS, economical, numbered, segments};
+use switchboard::sms::length::{Limit, MESSAGE_UNITS, numbered, total_segments};
+use switchboard::sms::segments::{Encoding, economical, segments};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// What must not come apart, besides letters and blanks.
@@ -74,8 +75,8 @@ proptest! {
     }
 
     #[test]
-    fn a_shortened_text_keeps_to_its_limit_and_says_that_it_is_cut(text in texts(250), most in 1..12_usize) {
-        for limit in [Limit::Segments(most), Limit::Message] {
+    fn a_shortened_text_keeps_to_its_limit_and_says_that_it_is_cut(text in texts(700), most in 1..30_usize) {
+        for limit in [Limit::Segments(most), Limit::Messages(1), Limit::Messages(2)] {
             let short = limit.shorten(text.clone());
             prop_assert!(limit.holds(&short), "{short}");
             if limit.holds(&text) {
@@ -93,14 +94,16 @@ proptest! {
     #[test]
     fn a_split_text_is_numbered_whole_and_each_part_can_be_sent(text in texts(900)) {
         let parts = numbered(&text);
-        if text.encode_utf16().count() <= MESSAGE_UNITS {
-            prop_assert_eq!(parts, [text]);
+        prop_assert_eq!(total_segments(&text), parts.iter().map(|part| counted(part)).sum::<usize>());
+        if text.trim().encode_utf16().count() <= MESSAGE_UNITS {
+            prop_assert_eq!(parts.len(), 1);
+            prop_assert_eq!(parts[0].trim(), text.trim());
             return Ok(());
         }
         let count = parts.len();
         let mut rest = text.trim();
         for (n, part) in parts.iter().enumerate() {
-            prop_assert!(Limit::Message.holds(part));
+            prop_assert!(Limit::Messages(1).holds(part));
             let piece = part.strip_prefix(&format!("({}/{count}) ", n + 1)).expect("a number");
             prop_assert!(rest.starts_with(piece) && is_whole_until(rest, piece.len()), "{piece:?} of {rest:?}");
             rest = rest[piece.len()..].trim_start();
@@ -112,9 +115,9 @@ proptest! {
     fn no_text_at_all_is_too_odd_to_be_cut(text in "\\PC{0,2500}", most in 1..3_usize) {
         prop_assert!(Limit::Segments(most).holds(&Limit::Segments(most).shorten(text.clone())));
         let parts = numbered(&text);
-        prop_assert!(parts.iter().all(|part| Limit::Message.holds(part)));
+        prop_assert!(parts.iter().all(|part| Limit::Messages(1).holds(part)));
         if let [only] = &parts[..] {
-            prop_assert_eq!(only, &text);
+            prop_assert_eq!(only.trim(), text.trim());
         } else {
             let whole: String = parts.iter().map(|part| part.split_once(' ').expect("a number").1).collect();
             prop_assert_eq!(without_blanks(&whole), without_blanks(&text));

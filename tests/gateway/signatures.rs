@@ -115,7 +115,7 @@ on_both_databases! {
         let forged = sign("another-token", &format!("{}/twilio/sms", app.base), &TEXT);
         for signature in [None, Some(""), Some(forged.as_str()), Some("not base64 ☃")] {
             for path in ["/twilio/voice", "/twilio/voice/turns/1", "/twilio/voice/turns/1/parts/1", "/twilio/voice/status",
-                "/twilio/sms", "/twilio/sms/status"]
+                "/twilio/sms", "/twilio/sms/status", "/twilio/sms/status/1", "/twilio/sms/status/1/2"]
             {
                 let answer = app.post_form(path, &body, signature).await;
                 assert_eq!((answer.status, answer.body.as_str()), (403, ""), "{path} {signature:?}");
@@ -182,7 +182,8 @@ on_both_databases! {
 
     async fn a_webhook_is_posted_and_names_what_it_is_about(database) {
         let app = TestApp::start(&database).await;
-        for path in ["/twilio/voice", "/twilio/voice/turns/1", "/twilio/voice/status", "/twilio/sms", "/twilio/sms/status"] {
+        for path in ["/twilio/voice", "/twilio/voice/turns/1", "/twilio/voice/status", "/twilio/sms", "/twilio/sms/status", "/twilio/sms/status/1",
+            "/twilio/sms/status/1/2"] {
             assert_eq!(app.api("GET", path, None).await.status, 405, "{path}");
             for fields in [vec![], vec![("CallSid", ""), ("MessageSid", "")], vec![("CallSid", "C A"), ("MessageSid", "ä")]] {
                 assert_eq!(app.webhook(path, &fields).await.status, 400, "{path} {fields:?}");

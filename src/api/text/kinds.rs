@@ -3,7 +3,7 @@
 use super::{Kind, TextKind};
 use crate::config::Transport;
 use crate::quiet_hours::time_zone;
-use crate::sms::segments::{Limit, MESSAGE_UNITS};
+use crate::sms::length::utf16_units;
 use crate::twilio::address::is_e164;
 use crate::twilio::voices;
 use serde_json::Value;
@@ -92,17 +92,20 @@ impl TextKind for Purpose {
     };
 }
 
-/// What is sent to somebody in one message.
+/// The longest text that is sent to somebody, in UTF-16 units: some ten messages.
+const LONGEST_SMS: usize = 10_000;
+
+/// What is sent to somebody; in several messages, when one does not hold it.
 pub(in crate::api) struct SmsBody;
 
 impl TextKind for SmsBody {
     const KIND: &'static Kind = &Kind {
         title: "SmsBody",
-        length: (1, MESSAGE_UNITS),
+        length: (1, LONGEST_SMS),
         example: "Your bicycle is ready.",
-        must: "must not be blank, must hold no control characters other than line breaks and tabs, and must have at most 1600 \
+        must: "must not be blank, must hold no control characters other than line breaks and tabs, and must have at most 10000 \
                characters as Twilio counts them, where many an emoji is two",
-        accepts: |text| is_words(text) && Limit::Message.holds(text),
+        accepts: |text| is_words(text) && utf16_units(text) <= LONGEST_SMS,
         ..*Words::KIND
     };
 }

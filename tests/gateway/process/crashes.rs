@@ -1,7 +1,8 @@
 //! Texts while the gateway is killed again and again: each is in the history once and gets exactly one reply.
 
 use super::program::{Folder, Program};
-use super::twilio::{Around, as_given, get};
+use super::twilio::{Around, as_given, get, webhook};
+use crate::long_replies::{assert_whole, sentences};
 use crate::support::app::{ACCOUNT, Database, KEY, OURS};
 use crate::support::fake_llm::FakeLlm;
 use crate::support::fake_twilio::FakeTwilio;
@@ -28,6 +29,42 @@ async fn on_sqlite_each_text_is_answered_once() {
 async fn on_postgres_each_text_is_answered_once() {
     let Some(database) = Database::postgres().await else { return };
     each_text_is_answered_once(&database).await;
+}
+
+#[tokio::test]
+async fn on_sqlite_a_reply_of_several_messages_goes_on_after_a_kill() {
+    each_part_is_sent_once(&Database::sqlite()).await;
+}
+
+#[tokio::test]
+async fn on_postgres_a_reply_of_several_messages_goes_on_after_a_kill() {
+    let Some(database) = Database::postgres().await else { return };
+    each_part_is_sent_once(&database).await;
+}
+
+/// The gateway is killed while Twilio holds its answer about the second message.
+async fn each_part_is_sent_once(database: &Database) {
+    let (around, folder, url) = (Around::start().await, Folder::new(), database.url());
+    let reply = sentences(150);
+    around.llm.always_decides("yes", &reply);
+    around.twilio.waits().open();
+    around.twilio.accepts_but_hangs();
+    let settings = around.settings(&[("DATABASE_URL", &url), ("SMS_MAX_SEGMENTS", "60")]);
+    let mut program = Program::serve(&folder, &as_given(&settings)).await;
+    let text = [("MessageSid", "SM1"), ("Body", "Tell me all")];
+    assert!(webhook(&program, "/twilio/sms", &text).await.messaging().is_empty());
+    around.twilio.wait_for_sent(2).await;
+    program.signal("KILL");
+    program.ends().await;
+    program = Program::serve(&folder, &as_given(&settings)).await;
+    assert!(webhook(&program, "/twilio/sms", &text).await.messaging().is_empty(), "its redelivery");
+    let started = Instant::now();
+    while get(&program, "/jobs/", KEY).await.json() != json!([]) && started.elapsed() < LEASES_END {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_whole(&around.twilio.sent(), &reply);
+    assert_eq!((around.twilio.sent().len(), around.twilio.lookup_count()), (3, 1), "{}", program.logged());
+    assert_eq!(get(&program, "/history/1/sms", KEY).await.json()[0]["reply_status"], "queued");
 }
 
 async fn each_text_is_answered_once(database: &Database) {

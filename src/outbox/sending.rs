@@ -1,0 +1,191 @@
+//! How a reply leaves by Twilio's REST API: message by message, each with its intent recorded first. One whose outcome is unknown
+//! is looked up before it is sent again.
+
+use super::claim::Setback;
+use super::reply::{Due, Replier};
+use crate::clock::{Micros, SECOND, to_utc};
+use crate::config::Config;
+use crate::db::DbError;
+use crate::db::jobs::Job;
+use crate::db::replies::Sent;
+use crate::db::reply_reports::ReplyReport;
+use crate::db::sending::{Part, WHOLE};
+use crate::sms::length::numbered;
+use crate::twilio::rest::{Outgoing, Rest, RestError, Sender, SentMessage, retried};
+use std::sync::Arc;
+use tracing::info;
+
+/// How much our clock may be ahead of Twilio's.
+const CLOCKS_DIFFER: Micros = 60 * SECOND;
+
+/// Where Twilio reports the progress of replies that are sent by REST.
+#[derive(Clone)]
+pub enum StatusCallback {
+    /// The address that the operator names.
+    Named(Arc<str>),
+    /// The gateway itself, at this public address.
+    Ours(Arc<str>),
+}
+
+impl StatusCallback {
+    /// As configured.
+    pub fn of(config: &Config) -> Option<Self> {
+        match (&config.sms.status_callback, &config.public_url) {
+            (Some(named), _) => Some(Self::Named(named.as_str().into())),
+            (None, Some(public)) => Some(Self::Ours(public.base().into())),
+            (None, None) => None,
+        }
+    }
+
+    /// The URL for a message of the reply that this job sends. Ours is called again, like all webhooks, when it finds the gateway
+    /// restarting.
+    fn url(&self, job: &Job, position: i64) -> String {
+        match self {
+            Self::Named(url) => url.to_string(),
+            Self::Ours(base) if position == WHOLE => retried(&format!("{base}/twilio/sms/status/{}", job.id)),
+            Self::Ours(base) => retried(&format!("{base}/twilio/sms/status/{}/{position}", job.id)),
+        }
+    }
+}
+
+impl Replier {
+    /// Sends what of a reply is not sent yet, and ends its job. If a send was begun (`begun`) its outcome is unknown: that
+    /// decides, not the reply's status, which a report may have changed since.
+    pub(super) async fn send(&self, due: &Due, reply: &str, begun: Option<Micros>) -> Result<(), Setback> {
+        let messages = numbered(reply);
+        if let [only] = messages.as_slice() {
+            return match self.deliver(due, WHOLE, only, begun).await? {
+                Some(sent) => self.sent(due, sent.sid, sent.status).await,
+                None => Ok(()),
+            };
+        }
+        let parts = self.db.split_reply(&due.job, messages).await?;
+        let mut begun = begun;
+        for Part { position, body, .. } in parts.iter().filter(|part| part.sid.is_none()) {
+            let Some(sent) = self.deliver(due, *position, body, begun.take()).await? else { return Ok(()) };
+            let (job_id, text_id) = (due.job.id, due.job.subject_id);
+            info!(message.id = text_id, reply.sid = sent.sid, position, "Sent a part of the reply to text {text_id}");
+            // It is a report like any other, which may have come before.
+            let report = ReplyReport {
+                reply_sid: sent.sid,
+                from: due.to.clone(),
+                to: due.from.clone(),
+                status: sent.status,
+                error_code: None,
+                job: Some((job_id, *position)),
+            };
+            self.db.record_reply_status(self.clock.now(), report).await?;
+        }
+        Ok(self.db.drop_job(&due.job).await?)
+    }
+
+    /// Sends one message of a reply; `None` when it must not be sent any more. One that was begun before is sent only if Twilio
+    /// knows nothing of it.
+    async fn deliver(
+        &self,
+        due: &Due,
+        position: i64,
+        body: &str,
+        begun: Option<Micros>,
+    ) -> Result<Option<SentMessage>, Setback> {
+        if let Some(begun) = begun
+            && let Some(found) = self.find(due, position, body, begun).await?
+        {
+            return Ok(Some(found));
+        }
+        if self.is_canceled(due).await? {
+            return Ok(None);
+        }
+        let rest = self.rest(due)?;
+        if !self.db.begin_send(self.clock.now(), &due.job, position).await? {
+            return Ok(None);
+        }
+        let callback = self.status_callback.as_ref().map(|callback| callback.url(&due.job, position));
+        let answer = rest.send_message(&outgoing(due, body, callback.as_deref())).await;
+        if matches!(answer, Ok(_) | Err(RestError::Refused { .. } | RestError::NotTaken { .. })) {
+            self.pause.end(rest.account_sid());
+        }
+        Ok(Some(known(self.answered(rest, answer)?)))
+    }
+
+    /// The message whose sending was begun then, if Twilio has it.
+    async fn find(&self, due: &Due, position: i64, body: &str, begun: Micros) -> Result<Option<SentMessage>, Setback> {
+        let rest = self.rest(due)?;
+        let since = begun - CLOCKS_DIFFER;
+        // Twilio's filter knows days only.
+        let day = to_utc(since).date().to_string();
+        let found = self.answered(rest, rest.find_sent(&outgoing(due, body, None), &day).await)?;
+        for sent in found {
+            let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since));
+            if is_ours && !self.db.is_of_another_message(&sent.sid, due.job.subject_id, position).await? {
+                return Ok(Some(known(sent)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the receiver told us to stop; then the job is ended.
+    pub(super) async fn is_canceled(&self, due: &Due) -> Result<bool, DbError> {
+        let is_opted_out = self.db.is_opted_out(&due.from, &due.to, due.service.as_deref()).await?;
+        if is_opted_out {
+            self.db.cancel_reply(&due.job).await?;
+        }
+        Ok(is_opted_out)
+    }
+
+    /// Ends the job of a reply whose only message was sent.
+    pub(super) async fn sent(&self, due: &Due, sid: String, status: String) -> Result<(), Setback> {
+        info!(message.id = due.job.subject_id, reply.sid = sid, "Sent the reply to text {}", due.job.subject_id);
+        let sent = Sent { sid: Some(sid), error_code: None };
+        self.db.settle_message(self.clock.now(), &due.job, None, &status, Some(sent)).await?;
+        Ok(())
+    }
+
+    /// What Twilio answered; a refusal of the credentials pauses all sending of their account.
+    fn answered<T>(&self, rest: &Rest, answer: Result<T, RestError>) -> Result<T, Setback> {
+        answer.map_err(|error| match error {
+            RestError::Credentials(_) => {
+                let reason = error.to_string();
+                let until = self.pause.begin(rest.account_sid(), &reason);
+                Setback::Paused(reason, until)
+            }
+            other => other.into(),
+        })
+    }
+
+    /// The REST API of a text's account, unless its sending is paused.
+    fn rest(&self, due: &Due) -> Result<&Rest, Setback> {
+        let never = |reason: &str| Setback::Final(reason.to_owned(), None);
+        let account = self.accounts.of(due.account, &due.to);
+        let account = account.ok_or_else(|| never("the text's account is in the settings no longer"))?;
+        let missing = "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN are needed to send a reply late";
+        let rest = account.rest.as_ref().ok_or_else(|| never(missing))?;
+        match self.pause.until(rest.account_sid()) {
+            Some(until) => {
+                let reason = "sending is paused: Twilio refuses the account's credentials";
+                Err(Setback::Paused(reason.to_owned(), until))
+            }
+            None => Ok(rest),
+        }
+    }
+}
+
+/// A message that Twilio has, with a status in any case.
+fn known(mut sent: SentMessage) -> SentMessage {
+    if sent.status.is_empty() {
+        "queued".clone_into(&mut sent.status);
+    }
+    sent
+}
+
+fn outgoing<'a>(due: &'a Due, body: &'a str, status_callback: Option<&'a str>) -> Outgoing<'a> {
+    let service = due.service.as_deref().filter(|_| due.is_outbound);
+    let from = service.map_or(Sender::Address(&due.to), Sender::Service);
+    Outgoing { to: &due.from, from, body, status_callback }
+}
+
+/// Whether Twilio's time (RFC 2822, whole seconds) is not before `since`.
+fn is_after(at: &str, since: Micros) -> bool {
+    time::OffsetDateTime::parse(at, &time::format_description::well_known::Rfc2822)
+        .map_or(true, |at| at.unix_timestamp() >= since / SECOND)
+}
