@@ -67,6 +67,7 @@ impl Replier {
             info!(message.id = text_id, reply.sid = sent.sid, position, "Sent a part of the reply to text {text_id}");
             // It is a report like any other, which may have come before.
             let report = ReplyReport {
+                account_sid: due.account,
                 reply_sid: sent.sid,
                 from: due.to.clone(),
                 to: due.from.clone(),

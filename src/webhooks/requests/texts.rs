@@ -88,6 +88,8 @@ impl Webhook for MessageProgress {
         let (from, to) = (form.text("From"), form.text("To"));
         let status = word(form, "MessageStatus").or_else(|| word(form, "SmsStatus"));
         let error_code = form.get("ErrorCode").and_then(|code| code.parse::<u32>().ok()).map(i64::from);
-        Ok(Self { report: status.map(|status| ReplyReport { reply_sid, from, to, status, error_code, job: None }) })
+        let account_sid = account(form);
+        let report = |status| ReplyReport { account_sid, reply_sid, from, to, status, error_code, job: None };
+        Ok(Self { report: status.map(report) })
     }
 }
