@@ -55,7 +55,7 @@ pub mod reply_status {
     pub const DISCARDED: &str = "discarded";
     /// The text is not to be answered, for one of the [`super::reason`]s.
     pub const IGNORED: &str = "ignored";
-    /// Not sent, because its receiver told us to stop meanwhile.
+    /// Not sent, because its receiver told us to stop or was made inactive meanwhile.
     pub const CANCELED: &str = "canceled";
     /// Given up, or refused by Twilio.
     pub const FAILED: &str = "failed";
