@@ -97,6 +97,10 @@ impl Replier {
                 let now = self.clock.now();
                 match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
                     Ok(Ended::NotOurs) => return,
+                    Ok(Ended::Canceled) => {
+                        self.wake.notify_one();
+                        return;
+                    }
                     Ok(ended) => {
                         waiting.hand_over(answer.unwrap_or_default());
                         if ended == Ended::NextWaits {
