@@ -5,6 +5,7 @@ use crate::config::{Config, DatabaseUrl, SpeechSource};
 use crate::conversation::ConversationService;
 use crate::conversation::party::Directory;
 use crate::conversation::phrases::{PhraseBook, PhrasesError};
+use crate::conversation::said_so_far::SaidSoFar;
 use crate::conversation::turns::Turns;
 use crate::db::{Db, OpenError};
 use crate::llm::{Llm, SetupError};
@@ -33,6 +34,8 @@ const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// Texts whose pictures are fetched and shown to the model at the same time: 20 MB each at the most.
 const PICTURES_AT_ONCE: usize = 8;
+/// Recordings that are fetched and written down at the same time: 20 MB each at the most.
+const RECORDINGS_AT_ONCE: usize = 4;
 
 /// The gateway without its network side.
 pub struct App {
@@ -60,6 +63,8 @@ pub struct App {
     pub tokens: Sealer,
     /// The spoken turns being answered.
     pub turns: Turns,
+    /// Stores what is being said on calls over ConversationRelay.
+    pub said_so_far: SaidSoFar,
     /// Has words spoken by the model's voices; `None` when Twilio reads them aloud.
     pub synthesiser: Option<Synthesiser>,
     /// The ConversationRelay sessions that are open.
@@ -125,6 +130,7 @@ impl App {
             timeout,
         );
         let turns = Turns::new(db.clone(), clock.clone(), conversation.clone(), sums_up);
+        let said_so_far = SaidSoFar::start(db.clone());
         let speaks = config.voice.speech == SpeechSource::OpenAi && llm.can_speak();
         let synthesiser = speaks.then(|| Synthesiser::new(llm.clone()));
         let sms = SmsService::new(db.clone(), llm.clone(), clock.clone(), conversation.role(), timeout, &config.sms);
@@ -151,9 +157,16 @@ impl App {
             accounts: accounts.clone(),
             quiet_hours: config.sms.quiet_hours,
             own_numbers: config.twilio.phone_numbers.as_slice().into(),
+            places: Arc::new(Semaphore::new(RECORDINGS_AT_ONCE)),
         };
         let summariser = Summariser { db: db.clone(), directory: directory.clone(), llm, timeout, is_on: sums_up };
-        let outbox = Outbox::new(db.clone(), clock.clone(), Workers { replier, voicemails, summariser }, wake);
+        let outbox = Outbox::new(
+            db.clone(),
+            clock.clone(),
+            Workers { replier, voicemails, summariser },
+            wake,
+            config.sms.waiting,
+        );
         let tokens = Sealer::new(&config.twilio.auth_tokens);
         let started = Instant::now();
         Ok(Arc::new(Self {
@@ -169,6 +182,7 @@ impl App {
             phrases,
             tokens,
             turns,
+            said_so_far,
             synthesiser,
             sessions: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -181,6 +195,7 @@ impl App {
     pub async fn drain(&self) {
         self.sessions.close();
         self.sessions.wait().await;
+        self.said_so_far.drain().await;
         self.turns.drain().await;
         self.outbox.drain().await;
     }

@@ -7,7 +7,6 @@ use crate::{routes, server};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -55,7 +54,7 @@ impl Gateway {
         let failed = |error| GatewayError::Listen { address, error };
         // The database first: that a second gateway would share its file is told before that its port is taken.
         let app = App::new(config, clock).await?;
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = server::listen(address).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (stop_serving, stop_working) = (CancellationToken::new(), CancellationToken::new());
         let server = tokio::spawn(server::serve(listener, routes::gateway(app.clone()), stop_serving.clone()));

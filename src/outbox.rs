@@ -21,13 +21,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use summary::Summariser;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn};
 use voicemail::Voicemails;
 
 /// Jobs worked on at the same time.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 128;
+/// How long a webhook waits for a place among those whose replies are being written.
+const PLACE_WAIT: Duration = Duration::from_secs(2);
 /// The longest sleep: how late another instance's abandoned job is seen.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// The time between two sweeps.
@@ -48,6 +51,7 @@ pub struct Outbox {
     workers: Workers,
     wake: Arc<Notify>,
     tasks: TaskTracker,
+    places: Arc<Semaphore>,
 }
 
 /// Who does the jobs.
@@ -62,10 +66,12 @@ pub struct Workers {
 }
 
 impl Outbox {
-    /// An outbox over the jobs in `db`; `wake` tells it that one is due now.
-    pub fn new(db: Db, clock: Clock, workers: Workers, wake: Arc<Notify>) -> Self {
+    /// An outbox over the jobs in `db`; `wake` tells it that one is due now, and as many webhooks as `places` get their replies
+    /// at the same time.
+    pub fn new(db: Db, clock: Clock, workers: Workers, wake: Arc<Notify>, places: usize) -> Self {
         let claims = Claims::new(db.clone(), clock.clone());
-        Self { db, clock, claims, workers, wake, tasks: TaskTracker::new() }
+        let places = Arc::new(Semaphore::new(places));
+        Self { db, clock, claims, workers, wake, tasks: TaskTracker::new(), places }
     }
 
     /// Tells the worker that a job is due now.
@@ -76,6 +82,13 @@ impl Outbox {
     /// The way replies go, for the webhook that starts one.
     pub fn replier(&self) -> &Replier {
         &self.workers.replier
+    }
+
+    /// A place among the webhooks whose replies are being written. `None` when none is free soon: then the outbox answers, so that
+    /// however many people write and however slow the model is, memory stays in bounds and connections remain for calls.
+    pub async fn place(&self, deadline: Instant) -> Option<OwnedSemaphorePermit> {
+        let place = self.places.clone().acquire_owned();
+        tokio::time::timeout_at(deadline.min(Instant::now() + PLACE_WAIT), place).await.ok()?.ok()
     }
 
     /// Runs work that belongs to a job in a task that [`Outbox::drain`] waits for.

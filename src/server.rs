@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,10 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 /// Connections open at the same time; further ones wait in the system's queue.
-const CONNECTIONS: usize = 4096;
+const CONNECTIONS: usize = 1800;
+/// Connections that the system keeps ready for us. Beyond them it drops what comes, which is tried again after one second, then
+/// two, then four: soon Twilio has waited too long.
+const BACKLOG: u32 = 4096;
 /// How long a client may take for a request's head, and how long a kept connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a client may leave an answer unread.
@@ -28,6 +31,14 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 64 * 1024;
 /// How long requests in flight may take once the server stops; longer than any webhook.
 const LAST_REQUESTS: Duration = Duration::from_secs(16);
+
+/// Listens on `address`, which may have been listened on a moment ago.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `endpoint` on `listener` until `stop`, then finishes the requests in flight.
 pub async fn serve(

@@ -44,10 +44,11 @@ pub(super) struct SendsApi;
 impl SendsApi {
     /// Send a user a text
     ///
-    /// Queues a text from the first of `TWILIO_PHONE_NUMBERS`, or through the Messaging Service of its account; in several numbered
-    /// messages, if one does not hold it. In quiet hours (`SMS_QUIET_HOURS`, by the user's time zone) it waits for their end. The history tells what becomes of it. Nothing is sent
-    /// to inactive users and to people who want no texts (409). When it is unknown whether the text was queued (503 that says
-    /// so), look before you try again: with the same key no second one is.
+    /// Queues a text from the first of `TWILIO_PHONE_NUMBERS` (without any, of those in `TWILIO_ACCOUNTS`), or through the
+    /// Messaging Service of its account; in several numbered messages, if one does not hold it. In quiet hours
+    /// (`SMS_QUIET_HOURS`, by the user's time zone) it waits for their end. The history tells what becomes of it. Nothing is
+    /// sent to inactive users and to people who want no texts (409). When it is unknown whether the text was queued (503 that
+    /// says so), look before you try again: with the same key no second one is.
     #[oai(path = "/send", method = "post", operation_id = "sendSms")]
     async fn send(
         &self,

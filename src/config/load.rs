@@ -151,6 +151,7 @@ fn voice(env: &mut Env) -> VoiceConfig {
 fn sms(env: &mut Env) -> SmsConfig {
     SmsConfig {
         reply_budget: env.or("SMS_REPLY_BUDGET", Duration::from_secs(10), |text| seconds(text, 12)),
+        waiting: env.or("SMS_WAITING", 1200, |text| number(text, 1..=1500)),
         max_segments: env.or("SMS_MAX_SEGMENTS", 4, |text| number(text, 1..=100)),
         smart_encoding: env.or("SMS_SMART_ENCODING", true, boolean),
         segment_price: env.optional("SMS_SEGMENT_PRICE", |text| number(text, 0.0..=100.0)),

@@ -269,6 +269,8 @@ pub struct SmsConfig {
     /// How long the webhook waits for a reply before it is sent later, at most 12 s: Twilio gives up after 15 s
     /// (`SMS_REPLY_BUDGET`).
     pub reply_budget: Duration,
+    /// How many texts are answered at the same time while their webhooks wait, 1 to 1500 (`SMS_WAITING`).
+    pub waiting: usize,
     /// The most segments a reply may take, 1 to 100 (`SMS_MAX_SEGMENTS`).
     pub max_segments: usize,
     /// Whether typographic signs are written in the GSM alphabet when that saves segments (`SMS_SMART_ENCODING`).

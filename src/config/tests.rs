@@ -105,6 +105,7 @@ fn nothing_set_gives_the_documented_defaults() {
     assert_eq!(config.voice, voice);
     let sms = SmsConfig {
         reply_budget: Duration::from_secs(10),
+        waiting: 1200,
         max_segments: 4,
         smart_encoding: true,
         segment_price: None,

@@ -8,6 +8,7 @@ pub mod party;
 pub mod phrases;
 pub mod plain;
 pub mod reply;
+pub mod said_so_far;
 pub mod sentences;
 pub mod service;
 pub mod speech;

@@ -28,8 +28,17 @@ impl Talk {
 
     /// Whether what is said next needs a blank before it; none follows a full-width mark.
     pub fn needs_blank(&self) -> bool {
-        let stands_apart = |c: char| c.is_whitespace() || matches!(c, '。' | '！' | '？');
-        !self.text.is_empty() && !self.text.ends_with(stands_apart)
+        needs_blank(&self.text)
+    }
+
+    /// Whether the answer needs one where it goes on, which may be after a filler that has a blank of its own.
+    pub fn answer_needs_blank(&self) -> bool {
+        let end = self
+            .fillers
+            .iter()
+            .rev()
+            .fold(self.text.len(), |end, filler| if filler.end == end { filler.start } else { end });
+        needs_blank(&self.text[..end])
     }
 
     /// How long all of it takes to speak.
@@ -97,6 +106,11 @@ impl Talk {
     }
 }
 
+fn needs_blank(text: &str) -> bool {
+    let stands_apart = |c: char| c.is_whitespace() || matches!(c, '。' | '！' | '？');
+    !text.is_empty() && !text.ends_with(stands_apart)
+}
+
 /// How many of the sentences of an answer were heard to their end, when `heard` was heard of it.
 pub fn heard_sentences(sentences: &[String], heard: &str) -> usize {
     let signs = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
@@ -156,6 +170,15 @@ mod tests {
         assert_eq!(talk.heard("One moment, please. It is Let me"), "It is");
         assert_eq!(talk.heard("One moment"), "");
         assert!(super::tests::talk(&["filler: One moment. "]).is_empty());
+    }
+
+    #[test]
+    fn an_answer_goes_on_apart_whatever_was_said_in_between() {
+        let needs = [&["One."][..], &["One.", "filler:  Wait. "], &["One.", "filler:  Wait. ", "filler: So. "]];
+        assert!(needs.iter().all(|said| talk(said).answer_needs_blank()));
+        let has =
+            [&[][..], &["filler: Wait. "], &["One. "], &["One. ", "filler: Wait. "], &["你好。", "filler:  Wait. "]];
+        assert!(!has.iter().any(|said| talk(said).answer_needs_blank()));
     }
 
     #[test]

@@ -64,6 +64,13 @@ impl Wish<'_> {
         };
         let text = self.words(phrases).clone();
         let answer = Answer { text, input_tokens: 0, output_tokens: 0, model: NO_MODEL.to_owned(), elapsed_ms: 0.0 };
-        TurnEnd { answer: Some(answer), failed: false, action: after.stored(), heard: Heard::All, elapsed_ms: 0.0 }
+        TurnEnd {
+            answer: Some(answer),
+            failed: false,
+            action: after.stored(),
+            heard: Heard::All,
+            sentences: None,
+            elapsed_ms: 0.0,
+        }
     }
 }

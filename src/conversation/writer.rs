@@ -137,7 +137,7 @@ impl TurnWriter {
             elapsed_ms,
         });
         let failed = failed || !is_answer;
-        let end = TurnEnd { answer, failed, action: after.stored(), heard: Heard::AsTold, elapsed_ms };
+        let end = TurnEnd { answer, failed, action: after.stored(), heard: Heard::AsTold, sentences: None, elapsed_ms };
         match self.db.end_turn(self.clock.now(), self.claim, end).await {
             Ok(false) => Written::TakenOver,
             Ok(true) if failed => Written::Failed,

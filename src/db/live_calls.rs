@@ -13,7 +13,7 @@ pub struct LiveTurn {
     pub input_text: String,
     /// What was answered; none while it is being written, or when the model failed.
     pub gpt_response: Option<String>,
-    /// The sentences that are there of an answer over webhooks: a JSON list.
+    /// What is there of an answer that is being given: a JSON list of sentences, or of one piece.
     pub sentences: String,
     /// What of the answer reached the person, when it was not all.
     pub heard_text: Option<String>,

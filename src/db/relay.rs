@@ -1,8 +1,10 @@
 //! Calls over ConversationRelay: where one stands when a session begins, what was heard of it, and sessions that were lost.
 
 use super::turns::TurnClaim;
-use super::{Db, DbError, read, unit};
+use super::voice_answers::{VoiceAnswer, VoiceStep, insert, stored};
+use super::{Db, DbError, json_list, read, unit};
 use crate::clock::Micros;
+use serde::Serialize;
 use sqlx::FromRow;
 
 /// Where a call stands.
@@ -55,28 +57,126 @@ pub struct LeftTurn {
     pub model_used: String,
 }
 
+/// How an answer that a lost session left goes on over webhooks.
+#[derive(Debug, Clone)]
+pub struct LeftOver {
+    /// The sentences that are there of it.
+    pub sentences: Vec<String>,
+    /// How many of them count as told.
+    pub told: usize,
+    /// What the caller heard.
+    pub heard: String,
+}
+
+/// Takes a turn up within the transaction `$c`. One that is open again has no answer but the sentences that count as said.
+macro_rules! take_up {
+    ($c:ident, $call_sid:expr, $turn:expr) => {{
+        let text = "UPDATE conversation_logs SET attempt = attempt + 1, failed = FALSE, action = NULL, lease_until = 0, \
+                    answered_at = CASE WHEN action = $4 THEN answered_at END \
+                    WHERE call_sid = $1 AND turn = $2 \
+                    AND (action IN ($3, $4) OR (answered_at IS NULL AND NOT failed)) \
+                    RETURNING id, attempt, input_text, COALESCE(heard_text, gpt_response) AS heard, sentences, \
+                    CASE WHEN answered_at IS NOT NULL THEN gpt_response END AS whole, input_tokens, output_tokens, model_used";
+        let query = sqlx::query_as(text).bind($call_sid).bind($turn).bind(BROKEN_OFF).bind(UNHEARD);
+        let left: Option<LeftTurn> = query.fetch_optional(&mut *$c).await?;
+        if let Some(LeftTurn { claim, heard, whole, .. }) = &left {
+            let said: Vec<&String> = heard.iter().filter(|heard| !heard.is_empty()).collect();
+            let said = (heard.is_some() && whole.is_none()).then(|| json_list(&said));
+            let text = "UPDATE conversation_logs SET sentences = COALESCE($2, sentences), heard_text = NULL, \
+                        gpt_response = CASE WHEN answered_at IS NOT NULL THEN gpt_response END WHERE id = $1";
+            sqlx::query(text).bind(claim.id).bind(said).execute(&mut *$c).await?;
+        }
+        left
+    }};
+}
+
+/// What was said so far of an answer that is being given.
+#[derive(Debug)]
+pub struct SoFar {
+    /// The turn.
+    pub claim: TurnClaim,
+    /// The words, in one piece.
+    pub words: String,
+}
+
+/// The same as its row holds it.
+#[derive(Serialize)]
+struct SaidRow {
+    #[serde(flatten)]
+    claim: TurnClaim,
+    sentences: String,
+}
+
+/// `rows` is a JSON list of [`SaidRow`].
+macro_rules! save_said {
+    ($rows:literal) => {
+        concat!(
+            "UPDATE conversation_logs SET sentences = value ->> 'sentences' FROM ",
+            $rows,
+            " WHERE conversation_logs.id = CAST(value ->> 'id' AS BIGINT) \
+             AND attempt = CAST(value ->> 'attempt' AS BIGINT) AND answered_at IS NULL AND NOT failed"
+        )
+    };
+}
+const SAVE_SAID_SQLITE: &str = save_said!("jsonb_each($1) AS rows");
+const SAVE_SAID_POSTGRES: &str = save_said!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
+
 impl Db {
+    /// Stores what was said so far of answers, each once. Nothing is stored of a turn that is no longer the claimant's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn save_said(&self, said: Vec<SoFar>) -> Result<(), DbError> {
+        let row = |SoFar { claim, words }| SaidRow { claim, sentences: json_list(&[&words]) };
+        let rows: Vec<SaidRow> = said.into_iter().map(row).collect();
+        let rows = json_list(&rows.iter().collect::<Vec<_>>());
+        let text = self.text(SAVE_SAID_SQLITE, SAVE_SAID_POSTGRES);
+        unit!(self, [rows], |c| {
+            sqlx::query(text).bind(&rows).execute(&mut *c).await?;
+            Ok(())
+        })
+    }
+
     /// Takes up the last turn of a call, if its answer was not heard to its end because its session was lost. Of an answer
     /// that is whole the rest counts as heard from now on.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn take_up_turn(&self, call_sid: &str) -> Result<Option<LeftTurn>, DbError> {
+    pub async fn take_up_turn(&self, call_sid: &str, turn: i64) -> Result<Option<LeftTurn>, DbError> {
         let call_sid = call_sid.to_owned();
-        unit!(self, [call_sid], |c| {
-            let text = "UPDATE conversation_logs SET attempt = attempt + 1, failed = FALSE, action = NULL, lease_until = 0, \
-                        answered_at = CASE WHEN action = $3 THEN answered_at END \
-                        WHERE call_sid = $1 AND turn = (SELECT MAX(turn) FROM conversation_logs WHERE call_sid = $1) \
-                        AND (action IN ($2, $3) OR (answered_at IS NULL AND NOT failed)) \
-                        RETURNING id, attempt, input_text, COALESCE(heard_text, gpt_response) AS heard, sentences, \
-                        CASE WHEN answered_at IS NOT NULL THEN gpt_response END AS whole, input_tokens, output_tokens, model_used";
-            let query = sqlx::query_as(text).bind(&call_sid).bind(BROKEN_OFF).bind(UNHEARD);
-            let left: Option<LeftTurn> = query.fetch_optional(&mut *c).await?;
-            if let Some(left) = left.as_ref().filter(|left| left.whole.is_some()) {
-                let query = sqlx::query("UPDATE conversation_logs SET heard_text = NULL WHERE id = $1");
-                query.bind(left.claim.id).execute(&mut *c).await?;
+        unit!(self, [call_sid], |c| { Ok(take_up!(c, &call_sid, turn)) })
+    }
+
+    /// The same where the call goes on over webhooks: the turn is told from the part after `step` on, and `twiml` is what
+    /// leads there; `left_over` says how far it was told. Answers with the document that was stored first, and with none when
+    /// there is nothing to take up.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn leave_to_webhooks(
+        &self,
+        now: Micros,
+        step: &VoiceStep,
+        user_id: i64,
+        twiml: String,
+        left_over: impl Fn(&LeftTurn) -> LeftOver + Clone + Send + Sync + 'static,
+    ) -> Result<Option<String>, DbError> {
+        let (step, keep) = (step.clone(), self.keep());
+        unit!(self, [step, twiml, left_over], |c| {
+            let stored = stored!(c, step);
+            if stored.is_some() {
+                return Ok(stored);
             }
-            Ok(left)
+            // A redelivery at another gateway may have been faster, and is waited for here.
+            let Some(left) = take_up!(c, &step.call_sid, step.turn) else { return Ok(stored!(c, step)) };
+            let LeftOver { sentences, told, heard } = left_over(&left);
+            let sentences = json_list(&sentences.iter().collect::<Vec<_>>());
+            let text = "UPDATE conversation_logs SET sentences = $2, heard_text = $3 WHERE id = $1";
+            sqlx::query(text).bind(left.claim.id).bind(&sentences).bind(&heard).execute(&mut *c).await?;
+            let told = i64::try_from(told).unwrap_or(i64::MAX);
+            let answer = VoiceAnswer { told, twiml, ..VoiceAnswer::default() };
+            insert!(c, keep, now, step, user_id, answer);
+            Ok(Some(answer.twiml))
         })
     }
 
@@ -115,8 +215,8 @@ impl Db {
         })
     }
 
-    /// A session of a call was lost, which counts once however often it is told, if the session is known. Answers with the sessions lost since the
-    /// last one that answered a turn.
+    /// A session of a call was lost, which counts once however often it is told, if the session is known. Answers with the
+    /// sessions lost since the last one that answered a turn.
     ///
     /// # Errors
     /// When the database fails.

@@ -8,9 +8,10 @@ use super::conversations::Answer;
 use super::dialect::{postgres_now, sqlite_now};
 use super::news::{News, tell};
 use super::summaries::queue_summary;
-use super::{Db, DbError, unit};
+use super::{Db, DbError, json_list, unit};
 use crate::clock::{Micros, SECOND};
 pub use reading::Turn;
+use serde::Serialize;
 use sqlx::FromRow;
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ pub struct NewTurn {
 }
 
 /// A turn that this process may answer. A write under an older `attempt` than the row's matches no row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow, Serialize)]
 pub struct TurnClaim {
     /// The row.
     pub id: i64,
@@ -84,6 +85,8 @@ pub struct TurnEnd {
     pub action: Option<&'static str>,
     /// What the caller heard of it.
     pub heard: Heard,
+    /// Its sentences, which are none where it is one piece; `None` when those that are stored are all.
+    pub sentences: Option<Vec<String>>,
     /// From the question to the end of the answer, in milliseconds.
     pub elapsed_ms: f64,
 }
@@ -181,8 +184,7 @@ impl Db {
     /// When the database fails.
     pub async fn progress_turn(&self, claim: TurnClaim, sentences: &[String]) -> Result<bool, DbError> {
         let text = self.text(progress!(sqlite_now), progress!(postgres_now));
-        // A list of strings can always be written.
-        let sentences = serde_json::to_string(sentences).unwrap_or_default();
+        let sentences = json_list(&sentences.iter().collect::<Vec<_>>());
         let news = self.news(News::Turn(claim.id));
         unit!(self, [sentences, news], |c| {
             let query = sqlx::query(text).bind(claim.id).bind(claim.attempt).bind(&sentences).bind(LEASE);
@@ -217,6 +219,7 @@ impl Db {
         let news = self.news(News::Turn(claim.id));
         unit!(self, [end, news], |c| {
             let answer = end.answer.as_ref();
+            let sentences = end.sentences.as_ref().map(|list| json_list(&list.iter().collect::<Vec<_>>()));
             let (as_told, heard) = match &end.heard {
                 Heard::All => (false, None),
                 Heard::AsTold => (true, None),
@@ -228,7 +231,8 @@ impl Db {
                 "UPDATE conversation_logs SET gpt_response = $3, failed = $4, input_tokens = COALESCE($5, input_tokens), \
                  output_tokens = COALESCE($6, output_tokens), model_used = COALESCE($7, model_used), \
                  processing_time_ms = $8, answered_at = $9, action = $10, lease_until = NULL, \
-                 heard_text = CASE WHEN $11 THEN COALESCE(heard_text, '') ELSE $12 END, late = late OR $13 \
+                 heard_text = CASE WHEN $11 THEN COALESCE(heard_text, '') ELSE $12 END, late = late OR $13, \
+                 sentences = COALESCE($14, sentences) \
                  WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed",
             )
             .bind(claim.id)
@@ -244,6 +248,7 @@ impl Db {
             .bind(as_told && answer.is_some())
             .bind(heard)
             .bind(late)
+            .bind(sentences)
             .execute(&mut *c)
             .await?
             .rows_affected();

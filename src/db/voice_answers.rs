@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Which webhook was answered.
 #[derive(Debug, Clone)]
 pub struct VoiceStep {
-    /// The call.
+    /// The call; of what follows a ConversationRelay session, the session.
     pub call_sid: String,
     /// The turn in the call.
     pub turn: i64,
@@ -25,6 +25,11 @@ impl VoiceStep {
     /// The greeting of a call.
     pub fn greeting(call_sid: &str) -> Self {
         Self { call_sid: call_sid.to_owned(), turn: 0, part: 0 }
+    }
+
+    /// What follows a ConversationRelay session, of which a call may have several; Twilio's ids of both never meet.
+    pub fn session_ended(session_id: &str) -> Self {
+        Self { call_sid: session_id.to_owned(), turn: 0, part: 0 }
     }
 
     /// The message that an answering machine is left.
@@ -106,6 +111,37 @@ macro_rules! keep {
         )
     };
 }
+/// Writes an answer within the transaction `$c`, by the text that [`Db::keep`] gives; how many rows that were.
+macro_rules! insert {
+    ($c:ident, $keep:expr, $now:expr, $step:expr, $user_id:expr, $answer:expr) => {
+        sqlx::query($keep)
+            .bind(&$step.call_sid)
+            .bind($step.turn)
+            .bind($step.part)
+            .bind($user_id)
+            .bind($answer.silent)
+            .bind($answer.told)
+            .bind($answer.filler)
+            .bind(&$answer.twiml)
+            .bind($now)
+            .bind($answer.waited)
+            .execute(&mut *$c)
+            .await?
+            .rows_affected()
+    };
+}
+pub(super) use insert;
+
+/// The document stored for exactly this step, within the transaction `$c`.
+macro_rules! stored {
+    ($c:ident, $step:expr) => {{
+        let text = "SELECT twiml FROM voice_answers WHERE call_sid = $1 AND turn = $2 AND part = $3";
+        let query = sqlx::query_as(text).bind(&$step.call_sid).bind($step.turn).bind($step.part);
+        let stored: Option<(String,)> = query.fetch_optional(&mut *$c).await?;
+        stored.map(|(twiml,)| twiml)
+    }};
+}
+pub(super) use stored;
 
 impl Db {
     /// Stores an answer before it is sent, and what it tells of its turn; answers with the document that was stored first.
@@ -121,23 +157,9 @@ impl Db {
         told: Told,
     ) -> Result<String, DbError> {
         let (step, new) = (step.clone(), answer.clone());
-        let (keep, newest) = (self.text(keep!(sqlite_now), keep!(postgres_now)), self.newest());
+        let (keep, newest) = (self.keep(), self.newest());
         let earlier: Option<VoiceAnswer> = unit!(self, [step, new, told], |c| {
-            let kept = sqlx::query(keep)
-                .bind(&step.call_sid)
-                .bind(step.turn)
-                .bind(step.part)
-                .bind(user_id)
-                .bind(new.silent)
-                .bind(new.told)
-                .bind(new.filler)
-                .bind(&new.twiml)
-                .bind(now)
-                .bind(new.waited)
-                .execute(&mut *c)
-                .await?
-                .rows_affected();
-            if kept == 0 {
+            if insert!(c, keep, now, step, user_id, new) == 0 {
                 let query = sqlx::query_as(newest).bind(&step.call_sid).bind(step.turn).bind(step.part);
                 return Ok(query.fetch_optional(&mut *c).await?);
             }
@@ -177,6 +199,10 @@ impl Db {
     /// When the database fails.
     pub async fn voice_answer(&self, step: &VoiceStep) -> Result<Option<VoiceAnswer>, DbError> {
         Ok(self.voice_answer_up_to(step).await?.filter(|answer| answer.part == step.part))
+    }
+
+    pub(super) fn keep(&self) -> &'static str {
+        self.text(keep!(sqlite_now), keep!(postgres_now))
     }
 
     fn newest(&self) -> &'static str {

@@ -83,16 +83,24 @@ impl Claims {
     }
 
     /// Works while renewing the claim.
-    pub async fn held<T>(&self, job: &Job, work: impl Future<Output = Result<T, Setback>>) -> Result<T, Setback> {
-        let renew = async {
+    pub fn held<T>(
+        &self,
+        job: &Job,
+        work: impl Future<Output = Result<T, Setback>>,
+    ) -> impl Future<Output = Result<T, Setback>> {
+        // Boxed outside: the block would have room for it twice, and there are as many of them as texts wait for the model.
+        let work = Box::pin(work);
+        let renew = async move {
             loop {
                 tokio::time::sleep(RENEWAL).await;
                 self.db.renew_claim(job, self.clock.now() + LEASE).await.ok();
             }
         };
-        tokio::select! {
-            outcome = work => outcome,
-            () = renew => Err(Setback::Later("the claim ended".to_owned(), None)),
+        async move {
+            tokio::select! {
+                outcome = work => outcome,
+                () = renew => Err(Setback::Later("the claim ended".to_owned(), None)),
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use crate::twilio::rest::RestError;
 use crate::twilio::voices;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 /// A message whose call is not known by then is given up; so is one that the database does not let go on.
@@ -46,6 +47,8 @@ pub struct Voicemails {
     pub quiet_hours: Option<QuietHours>,
     /// Our own numbers, the first of which a notice comes from when the called one is not ours to send from.
     pub own_numbers: Arc<[String]>,
+    /// Places for recordings, for they take memory.
+    pub places: Arc<Semaphore>,
 }
 
 impl Voicemails {
@@ -86,6 +89,7 @@ impl Voicemails {
     ) -> Result<Option<String>, Setback> {
         let account = self.accounts.claimed(call.account());
         let Some(rest) = account.rest.as_ref().filter(|_| self.llm.can_transcribe()) else { return Ok(None) };
+        let _place = self.places.acquire().await.ok();
         let recording = rest.fetch_recording(&voicemail.recording_url).await.map_err(|error| match error {
             // Twilio reports a recording some moments before it gives it out.
             RestError::Refused { status: 404, .. } => Setback::Later(error.to_string(), None),

@@ -134,11 +134,13 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         app.outbox.wake();
         return Ok(None);
     }
-    let Some(job) = app.db.accept_message(new, REPLY, Some(now + LEASE)).await? else {
+    let place = app.outbox.place(deadline).await;
+    let claimed_until = place.is_some().then_some(now + LEASE);
+    let Some(job) = app.db.accept_message(new, REPLY, claimed_until).await? else {
         return stored_reply(app, text, deadline).await;
     };
     if job.attempts == 0 {
-        debug!(message.sid = text.message_sid, "A text waits until the ones before it are answered");
+        debug!(message.sid = text.message_sid, "A text waits, for the ones before it or because very many do");
         app.outbox.wake();
         return Ok(None);
     }
@@ -159,7 +161,10 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     };
     let (waiting, mut hearing) = waiting();
     let replier = app.outbox.replier().clone();
-    app.outbox.spawn(async move { replier.answer(due, waiting).await });
+    app.outbox.spawn(async move {
+        replier.answer(due, waiting).await;
+        drop(place);
+    });
     if let Ok(heard) = tokio::time::timeout_at(deadline, &mut hearing.answer).await {
         return outcome(heard, job_id);
     }

@@ -8,6 +8,7 @@ use crate::db::DbError;
 use crate::db::reply_reports::ReplyReport;
 use crate::db::sending::WHOLE;
 use crate::db::voicemails::NewVoicemail;
+use futures_util::FutureExt;
 use poem::http::{StatusCode, header};
 use poem::web::{Data, Path};
 use poem::{Error, Response, Result, handler};
@@ -88,9 +89,12 @@ async fn record_reply(app: &App, report: Option<ReplyReport>) -> Result<StatusCo
 /// lost by being late is told once more, while a call that gets no document in time ends (see `in_time.rs`).
 const DEADLINE: Duration = Duration::from_secs(13);
 
-/// The outcome of `work`, or in time that there is none.
-pub(super) async fn before_twilio_gives_up<T>(work: impl Future<Output = Result<T, DbError>>) -> Result<T, DbError> {
-    tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| Err(DbError::stopped()))
+/// The outcome of `work`, or in time that there is none. An `async fn` would have room for `work` twice, as what it is given and
+/// as what it waits for.
+pub(super) fn before_twilio_gives_up<T>(
+    work: impl Future<Output = Result<T, DbError>>,
+) -> impl Future<Output = Result<T, DbError>> {
+    tokio::time::timeout(DEADLINE, work).map(|outcome| outcome.unwrap_or_else(|_| Err(DbError::stopped())))
 }
 
 /// 503, so that Twilio's retry or fallback can act.

@@ -151,6 +151,6 @@ async fn hold(app: &App, call: &OnCall, asked: &Asked<'_>, before: Option<&Voice
 }
 
 /// Where the next part of the answer is asked for.
-fn next_part_of(app: &App, step: &VoiceStep) -> String {
+pub(super) fn next_part_of(app: &App, step: &VoiceStep) -> String {
     link(app, &format!("/twilio/voice/turns/{}/parts/{}", step.turn, step.part + 1))
 }

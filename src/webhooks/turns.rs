@@ -102,7 +102,14 @@ async fn claim_and_start(app: Arc<App>, call: OnCall, step: VoiceStep, said: Sai
     let is_over = is_over(&app, claimed.call_started_at, new.at);
     if claimed.call_is_over {
         // Words that come after the end of the call: kept, and answered to nobody.
-        let end = TurnEnd { answer: None, failed: true, action: None, heard: Heard::AsTold, elapsed_ms: 0.0 };
+        let end = TurnEnd {
+            answer: None,
+            failed: true,
+            action: None,
+            heard: Heard::AsTold,
+            sentences: None,
+            elapsed_ms: 0.0,
+        };
         app.db.end_turn(app.clock.now(), claimed.claim, end).await?;
         info!(call.sid = step.call_sid, turn = step.turn, turn_ms = 0, "Words came after the end of the call");
         return keep(&app, &call, &step, app.documents.goodbye.render(&[])).await.map(Some);

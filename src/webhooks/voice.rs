@@ -138,7 +138,8 @@ async fn greet(app: &Arc<App>, call: &CallRequest, called: &CalledUrl) -> Result
     if person.voice_transport.unwrap_or(app.config.voice.transport) == Transport::Relay {
         // Where we called, the model has the first words.
         let greeting = if is_placed { "" } else { &phrases.greeting };
-        return Ok(relay::hand_over(app, &on_the_line, called, greeting));
+        let twiml = relay::hand_over(app, &on_the_line, called, greeting);
+        return turns::keep(app, &on_the_line, &VoiceStep::greeting(&call.call_sid), twiml).await;
     }
     if is_placed {
         return turns::speak_first(app, on_the_line, event).await;

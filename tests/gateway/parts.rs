@@ -153,7 +153,7 @@ on_both_databases! {
     }
 
     async fn nobody_waits_while_words_are_spoken(database) {
-        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.5")]).await;
+        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.5"), ("VOICE_PATIENCE", "1.5")]).await;
         let call = app.call(SID, CALLER, OURS);
         let gate = Gate::closed();
         app.llm.streams(&STORY, Between::Gate(gate.clone()));
@@ -163,7 +163,7 @@ on_both_databases! {
         let second = call.webhook(&first.redirect().unwrap(), &[]).await.voice();
         assert_eq!(second.say(), STORY[1].trim());
         // The caller listens to it, for longer than anybody waits.
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(Duration::from_millis(1600)).await;
         let third = call.webhook(&second.redirect().unwrap(), &[]).await.voice();
         assert!(third.redirect().is_some(), "no apology yet: {third:?}");
         gate.open();

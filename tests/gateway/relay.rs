@@ -259,6 +259,29 @@ on_both_databases! {
         }
     }
 
+    async fn the_key_for_a_person_is_taken_before_any_word_of_an_answer(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.hangs();
+        relay.says("Tell me a story").await;
+        app.llm.wait_for_in_flight(1).await;
+        relay.presses('0').await;
+        assert_eq!(relay.hears_turn().await, "", "what was begun is over");
+        assert_eq!(relay.hears_turn().await, "One moment, I am connecting you.");
+        app.llm.wait_for_in_flight(0).await;
+        let end = relay.until_end().await;
+        assert_eq!(end.handoff_data(), Some(r#"{"reason":"transfer"}"#));
+        phone.relay_ended(end).await;
+        assert_eq!(phone.is_dialling().unwrap().number, PERSON);
+        let turns = app.get("/history/1/conversations").await;
+        assert_eq!((&turns[0]["turn"], &turns[1]["gpt_response"]), (&json!(2), &json!(null)));
+        phone.dial_ends("no-answer", 0).await;
+        app.llm.says("I am still here.");
+        phone.says("Hello?").await;
+        assert_eq!(phone.hears(), ["I am still here."]);
+    }
+
     async fn who_wants_to_leave_a_message_leaves_it(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let mut phone = app.dials(CALLER, OURS).await;
@@ -415,15 +438,102 @@ on_both_databases! {
         relay.says("Are you there?").await;
         relay.hears_turn().await;
         assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Hello.", "with its history");
+        relay.interrupts("Still here.", 700).await;
         phone.relay_ended(relay.drops()).await;
         let relay = phone.relay().await;
         phone.relay_ended(relay.drops()).await;
-        assert_eq!(phone.hears(), [APOLOGY]);
+        assert_eq!(phone.hears(), [APOLOGY], "there is no answer to wait for");
         assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/3"));
         assert_eq!(phone.redeliver_last().await.body, phone.trace().last().unwrap().answer.body);
         app.llm.says("Over webhooks now.");
         phone.says("And now?").await;
         assert_eq!(phone.hears(), ["Over webhooks now."]);
+    }
+
+    async fn an_answer_shows_in_the_call_while_it_is_being_said(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        relay.says("Tell me a story").await;
+        let call = format!("/calls/{}", phone.sid());
+        for so_far in 1..3 {
+            gate.let_through(1);
+            let said = STORY[..so_far].concat();
+            app.until(&call, |call| call["turns"][0]["gpt_response"] == said.trim()).await;
+        }
+        gate.open();
+        relay.hears_turn().await;
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == STORY.concat()).await;
+        // From then on the answer counts, and no longer what was stored of it.
+        let part = app.call(phone.sid(), CALLER, OURS).webhook("/twilio/voice/turns/1/parts/1", &[]).await.voice();
+        assert_eq!(part.say(), STORY.concat());
+    }
+
+    async fn after_two_losses_a_broken_answer_goes_on_over_webhooks(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        // A filler, which comes when the words before it are spoken.
+        relay.next_message().await;
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
+        phone.relay_ended(end).await;
+        app.llm.hangs();
+        let relay = phone.relay().await;
+        app.llm.wait_for_requests(2).await;
+        let end = relay.drops();
+        app.llm.wait_for_in_flight(0).await;
+        app.llm.says("there was a telephone.");
+        phone.relay_ended(end).await;
+        assert_eq!(phone.hears().last().unwrap(), "there was a telephone.");
+        assert!(!phone.hears().join(" ").contains("Once"), "it was heard before");
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
+        for asked in &app.llm.requests()[1..] {
+            assert_eq!(asked["messages"][2]["content"], "Once upon a time", "the model goes on after it");
+        }
+        let whole = "Once upon a time there was a telephone.";
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == whole).await;
+        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["heard_text"]), (1, &json!(null)));
+        for exchange in phone.trace().to_vec() {
+            assert_eq!(phone.redeliver(&exchange).await.body, exchange.answer.body, "{}", exchange.path());
+        }
+        assert_eq!(app.llm.request_count(), 3);
+        app.llm.says("Good night.");
+        phone.says("Thank you").await;
+        assert_eq!(phone.hears(), ["Good night."]);
+    }
+
+    async fn after_two_losses_the_rest_of_a_whole_answer_is_said_over_webhooks(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says(&format!("{}They lived on.", "It is a very long story. ".repeat(8)));
+        relay.says("Tell me a story").await;
+        relay.hears_turn().await;
+        for _ in 0..2 {
+            let end = relay.drops();
+            app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
+            phone.relay_ended(end).await;
+            if phone.connect().is_none() {
+                break;
+            }
+            relay = phone.relay().await;
+            relay.hears_turn().await;
+        }
+        assert!(phone.hears().join(" ").ends_with("It is a very long story. They lived on."), "{:?}", phone.hears());
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
+        assert_eq!(app.llm.request_count(), 1);
+        assert_eq!(app.get("/history/1/conversations").await[0]["heard_text"], json!(null));
+        for exchange in phone.trace().to_vec() {
+            assert_eq!(phone.redeliver(&exchange).await.body, exchange.answer.body, "{}", exchange.path());
+        }
     }
 
     async fn a_gateway_that_stops_leaves_its_calls_to_the_next(database) {
@@ -632,10 +742,10 @@ on_both_databases! {
         let greeting = call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body;
         let transfer = ends(&[("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"transfer"}"#)]).await;
         assert!(transfer.contains("/turns/1/transferred"), "{transfer}");
-        let voicemail = ends(&[("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"voicemail"}"#)]).await;
+        let voicemail = ends(&[("SessionId", "VX2"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"voicemail"}"#)]).await;
         assert!(voicemail.contains("/turns/1/recorded"), "{voicemail}");
         // What fails a session may be told as the call's failure, too.
-        let lost = [("SessionId", "VX1"), ("SessionStatus", "failed"), ("CallStatus", "failed")];
+        let lost = [("SessionId", "VX3"), ("SessionStatus", "failed"), ("CallStatus", "failed")];
         let again = ends(&lost).await;
         assert!(again.contains("<ConversationRelay"), "{again}");
         assert_eq!(ends(&lost).await, again);
@@ -644,6 +754,31 @@ on_both_databases! {
         assert!(unknown.contains("/twilio/voice/turns/1"), "the second loss: {unknown}");
         let over = ends(&[("SessionId", "VX1"), ("SessionStatus", "completed")]).await;
         assert!(!over.contains("<Connect") && !over.contains("<Gather"), "{over}");
+    }
+
+    async fn what_hands_a_call_over_is_the_same_when_it_is_asked_for_again(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let greeting = ("/twilio/voice", vec![("CallStatus", "ringing")]);
+        let lost = ("/twilio/relay/ended", vec![("SessionId", "VX1"), ("SessionStatus", "failed")]);
+        let mut answers = Vec::new();
+        for (path, fields) in [&greeting, &lost] {
+            let answer = app.call("CA1", CALLER, OURS).webhook(path, fields).await.body;
+            assert!(answer.contains("<ConversationRelay"), "{answer}");
+            answers.push(answer);
+        }
+        // Another token would be made by now.
+        app.clock.advance(400);
+        for (number, (path, fields)) in [&greeting, &lost, &lost].into_iter().enumerate() {
+            assert_eq!(app.call("CA1", CALLER, OURS).webhook(path, fields).await.body, answers[number.min(1)], "{path}");
+        }
+        let app = app.restart(&database, &[RELAY]).await;
+        for ((path, fields), answer) in [&greeting, &lost].into_iter().zip(&answers) {
+            assert_eq!(&app.call("CA1", CALLER, OURS).webhook(path, fields).await.body, answer, "{path}");
+        }
+        // It was one loss, however often it was told; this is the second.
+        let fields = [("SessionId", "VX2"), ("SessionStatus", "failed")];
+        let second = app.call("CA1", CALLER, OURS).webhook("/twilio/relay/ended", &fields).await.body;
+        assert!(second.contains("/twilio/voice/turns/1"), "{second}");
     }
 
     async fn a_socket_is_opened_with_a_slash_at_the_end_of_its_url_too(database) {

@@ -131,6 +131,70 @@ on_both_databases! {
         late.open();
     }
 
+    async fn the_rest_of_a_played_answer_is_played_by_the_next_session_and_then_over_webhooks(database) {
+        let app = speaking(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.3")]).await;
+        let (mut phone, mut relay) = caller(&app).await;
+        let gate = Gate::closed();
+        app.llm.streams(&["It is true. ", STORY[0], STORY[1]], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        while hears(&app, &mut relay).await != said("nova", "It is true.") {}
+        // A filler comes once that was spoken.
+        hears(&app, &mut relay).await;
+        gate.open();
+        for sentence in &STORY[..2] {
+            while hears(&app, &mut relay).await != said("nova", sentence) {}
+        }
+        let end = relay.drops();
+        let rest = [STORY[0], STORY[1]].map(|sentence| said("nova", sentence));
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "It is true.").await;
+        phone.relay_ended(end).await;
+        let mut relay = phone.relay().await;
+        for sentence in &rest {
+            assert_eq!(&hears(&app, &mut relay).await, sentence);
+        }
+        let end = relay.drops();
+        let turns = app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
+        assert!(turns[0]["heard_text"].as_str().unwrap().starts_with("It is true."), "{turns}");
+        phone.relay_ended(end).await;
+        let mut heard = Vec::new();
+        for url in phone.hears() {
+            heard.push(fetch(&app, url).await.body);
+        }
+        assert_eq!(heard, rest);
+        let turns = app.get("/history/1/conversations").await;
+        assert_eq!(turns[0]["gpt_response"], format!("It is true. {}{}", STORY[0], STORY[1].trim()));
+        assert_eq!(turns[0]["heard_text"], json!(null));
+        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
+        assert_eq!(app.llm.request_count(), 1);
+    }
+
+    async fn a_broken_answer_goes_on_in_the_models_voice_over_webhooks(database) {
+        let app = speaking(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.5")]).await;
+        let (mut phone, mut relay) = caller(&app).await;
+        let gate = Gate::closed();
+        app.llm.streams(&["It is true. ", "And then", " nothing."], Between::Gate(gate.clone()));
+        gate.let_through(2);
+        relay.says("Tell me a story").await;
+        while hears(&app, &mut relay).await != said("nova", "It is true.") {}
+        // A filler comes once that was spoken.
+        hears(&app, &mut relay).await;
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "It is true.").await;
+        phone.relay_ended(end).await;
+        app.llm.hangs();
+        let relay = phone.relay().await;
+        app.llm.wait_for_requests(2).await;
+        let end = relay.drops();
+        app.llm.wait_for_in_flight(0).await;
+        app.llm.says(STORY[2]);
+        phone.relay_ended(end).await;
+        let last = phone.hears().last().unwrap();
+        assert_eq!(fetch(&app, last).await.body, said("nova", STORY[2]));
+        assert_eq!(app.llm.requests()[2]["messages"][2]["content"], "It is true.");
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == format!("It is true. {}", STORY[2])).await;
+    }
+
     async fn of_a_played_answer_that_is_broken_into_what_was_heard_is_kept(database) {
         let app = speaking(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.3")]).await;
         let (_phone, mut relay) = caller(&app).await;

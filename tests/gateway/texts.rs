@@ -94,6 +94,21 @@ on_both_databases! {
         assert_eq!(post("/twilio/sms/status", &unknown).await.status, 204);
     }
 
+    async fn texts_beyond_those_that_may_wait_are_answered_by_the_outbox(database) {
+        let app = TestApp::start_with(&database, &[("SMS_WAITING", "1"), ("SMS_REPLY_BUDGET", "0.2")]).await;
+        let gate = app.llm.decides("yes", "To the first.").waits();
+        app.llm.decides("yes", "To the second.");
+        assert!(app.text("SM1", CALLER, "Hello").await.messaging().is_empty());
+        assert!(app.text("SM2", "+15005550007", "Hello").await.messaging().is_empty(), "the first still has the only place");
+        let sent = app.twilio.wait_for_sent(1).await;
+        assert_eq!((sent[0].to.as_str(), sent[0].body.as_str()), ("+15005550007", "To the second."));
+        gate.open();
+        assert_eq!(app.twilio.wait_for_sent(2).await[1].body, "To the first.");
+        reply_is(&app, "queued").await;
+        app.llm.decides("yes", "To the third.");
+        assert_eq!(app.text("SM3", CALLER, "Hello").await.messaging().messages(), ["To the third."]);
+    }
+
     async fn a_model_that_fails_in_time_answers_later(database) {
         let app = TestApp::start_with(&database, &[("MAX_RETRIES", "0")]).await;
         app.llm.fails(500);

@@ -2,9 +2,11 @@
 
 use crate::conversation::plain::Plain;
 use crate::conversation::reply::{Reply, Said};
+use crate::conversation::said_so_far::SaidSoFar;
 use crate::conversation::sentences::Sentences;
 use crate::conversation::talk::Talk;
 use crate::db::conversations::Answer;
+use crate::db::relay::SoFar;
 use crate::db::turns::{Heard, TurnClaim, TurnEnd};
 use crate::twilio::voices::Language;
 use std::time::Duration;
@@ -24,7 +26,12 @@ pub(super) struct Answering {
     /// When a filler is due, and when an apology, if no words come before.
     pub(super) filler_at: Instant,
     pub(super) late_at: Instant,
+    /// When words that were passed on are stored, if there are any that are not.
+    pub(super) save_at: Option<Instant>,
 }
+
+/// How often what was said of an answer is stored.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// In which pieces the model's words are given out.
 pub(super) enum Cutter {
@@ -71,7 +78,7 @@ impl Answering {
     /// What was held back, where something follows that stands apart.
     pub(super) fn rest_apart(&mut self) -> Fresh {
         match self.rest() {
-            Fresh::Words(mut words) if self.talk.needs_blank() => {
+            Fresh::Words(mut words) if self.talk.answer_needs_blank() => {
                 self.talk.say(" ");
                 words.push(' ');
                 Fresh::Words(words)
@@ -96,7 +103,7 @@ impl Answering {
             Fresh::Words(words) => self.talk.say(words),
             Fresh::Sentences(sentences) => {
                 for sentence in sentences {
-                    if self.talk.needs_blank() {
+                    if self.talk.answer_needs_blank() {
                         self.talk.say(" ");
                     }
                     self.talk.say(sentence);
@@ -110,6 +117,24 @@ impl Answering {
     pub(super) fn wait(&mut self, now: Instant, spoken_until: Instant, budget: Duration, patience: Duration) {
         self.filler_at = now.max(spoken_until) + budget;
         self.late_at = now + patience;
+    }
+
+    /// What is due next.
+    pub(super) fn due(&self) -> Instant {
+        let next = self.filler_at.min(self.late_at);
+        self.save_at.map_or(next, |at| at.min(next))
+    }
+
+    /// Words were passed on that are not stored yet.
+    pub(super) fn save_soon(&mut self) {
+        self.save_at.get_or_insert_with(|| Instant::now() + SAVE_EVERY);
+    }
+
+    /// Has what was said so far stored, for whoever looks at the call and for the session that follows where this process is
+    /// killed. Words do not wait for it.
+    pub(super) fn save(&mut self, so_far: &SaidSoFar) {
+        self.save_at = None;
+        so_far.store(SoFar { claim: self.claim, words: self.talk.answer() });
     }
 
     /// From the question until now, in milliseconds.
@@ -147,6 +172,7 @@ impl Answering {
             model: cost.model.clone(),
             elapsed_ms,
         });
-        TurnEnd { failed: failed || answer.is_none(), answer, action, heard, elapsed_ms }
+        let sentences = Some(self.sentences.clone());
+        TurnEnd { failed: failed || answer.is_none(), answer, action, heard, sentences, elapsed_ms }
     }
 }

@@ -62,7 +62,9 @@ impl Session {
         let (mut talk, mut sentences) = (Talk::default(), Vec::new());
         if !begun.said.is_empty() {
             talk.say(&format!("{} ", begun.said));
-            sentences.push(begun.said.clone());
+            if self.player.is_some() {
+                sentences.push(begun.said.clone());
+            }
         }
         let reply = match self.app.conversation.speak(&self.call, claim.id, words, begun).await {
             Ok(reply) => reply,
@@ -82,13 +84,15 @@ impl Session {
             asked_at,
             filler_at: asked_at + voice.reply_budget,
             late_at: asked_at + voice.patience,
+            save_at: None,
         }));
         Ok(())
     }
 
     /// Ends a turn that nothing was asked for, as far as the database can be reached at all.
     async fn give_up(&mut self, claim: TurnClaim) {
-        let end = TurnEnd { answer: None, failed: true, action: None, heard: Heard::All, elapsed_ms: 0.0 };
+        let end =
+            TurnEnd { answer: None, failed: true, action: None, heard: Heard::All, sentences: None, elapsed_ms: 0.0 };
         self.app.db.end_turn(self.app.clock.now(), claim, end).await.ok();
     }
 
@@ -96,16 +100,15 @@ impl Session {
     /// speak, so that there is no silence.
     pub(super) async fn take_up(&mut self) -> Result<(), Over> {
         let call_sid = self.call.call_sid.clone();
-        let taken_up = match self.app.db.take_up_turn(&call_sid).await {
+        let taken_up = match self.app.db.take_up_turn(&call_sid, self.turn).await {
             Ok(None) => return self.say_fixed(|phrases| &phrases.did_not_hear).await,
             Ok(Some(left)) => {
                 info!(call.sid = call_sid, turn = self.turn, "A turn is taken up that a lost session left");
-                let LeftTurn { claim, heard, input_tokens, output_tokens, model_used: model, .. } = left;
+                let said = said(&left);
+                let LeftTurn { claim, input_tokens, output_tokens, model_used: model, .. } = left;
                 if let Some(answer) = left.whole {
-                    return self.say_rest(claim.id, &answer, &heard.unwrap_or_default()).await;
+                    return self.say_rest(claim.id, &answer, &said).await;
                 }
-                let stored = || serde_json::from_str::<Vec<String>>(&left.sentences).unwrap_or_default();
-                let said = heard.unwrap_or_else(|| joined(&stored()));
                 let begun = Begun { said, cost: Cost { input_tokens, output_tokens, model } };
                 self.ask(claim, &left.input_text, begun).await
             }
@@ -150,6 +153,12 @@ impl Session {
             }
         }
     }
+}
+
+/// What the caller heard of an answer; where nobody knows, what is stored of it.
+pub(super) fn said(left: &LeftTurn) -> String {
+    let stored = || serde_json::from_str::<Vec<String>>(&left.sentences).unwrap_or_default();
+    left.heard.clone().unwrap_or_else(|| joined(&stored()))
 }
 
 /// Why words are not answered.

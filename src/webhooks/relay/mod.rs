@@ -16,7 +16,10 @@ use super::on_call::in_its_language;
 use super::origin::{CalledUrl, url_of};
 use super::requests::{Handoff, RelayEnd};
 use super::signed::forbidden;
+use super::speech::sentences_of;
+use super::telling::next_part_of;
 use super::transfer;
+use super::turns::keep;
 use super::voicing::Voiced;
 use super::{Signed, Twiml, link, next_turn};
 use crate::app::App;
@@ -24,6 +27,8 @@ use crate::clock::{Micros, SECOND};
 use crate::config::VoiceTool;
 use crate::conversation::call::OnCall;
 use crate::conversation::reply::After;
+use crate::conversation::talk::heard_sentences;
+use crate::db::relay::{LeftOver, LeftTurn};
 use crate::db::voice_answers::VoiceStep;
 use crate::twilio::signature::Payload;
 use crate::twilio::twiml::{Relay, Words, relay, say_and_gather, say_and_go};
@@ -36,9 +41,8 @@ use std::slice::from_ref;
 use std::sync::Arc;
 use tracing::{error, info, warn};
 
-/// How long Twilio may take from the document to the first frame: one to two of these. Tokens that are made in one of them are
-/// the same, so that a webhook that is told again has the same answer.
-const HANDOVER: Micros = 300 * SECOND;
+/// How long Twilio may take from the document to the first frame.
+const HANDOVER: Micros = 600 * SECOND;
 /// What a token of a session is made for.
 const PURPOSE: &str = "relay";
 /// Sessions at the same time; further calls are told that their session failed, and go on over webhooks.
@@ -52,7 +56,8 @@ const FRAME_BYTES: usize = 64 * 1024;
 /// The longest frame of Twilio's: what nobody says in one go is longer.
 const LONGEST_FRAME_BYTES: usize = 256 * 1024;
 
-/// The document that hands a call over to the WebSocket. Without a greeting the call goes on where it was.
+/// The document that hands a call over to the WebSocket. Without a greeting the call goes on where it was. No two are the same,
+/// because their tokens run out.
 pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: &str) -> String {
     let person = call.person();
     let (how, _) = manner(app, person);
@@ -67,7 +72,7 @@ pub(super) fn hand_over(app: &App, call: &OnCall, called: &CalledUrl, greeting: 
         // What the model's voice says is said in the session.
         greeting: if app.synthesiser.is_some() { "" } else { greeting },
         languages: &languages,
-        token: &app.tokens.seal(PURPOSE, &call.call_sid, (app.clock.now() / HANDOVER + 2) * HANDOVER),
+        token: &app.tokens.seal(PURPOSE, &call.call_sid, app.clock.now() + HANDOVER),
         action: &link(app, "/twilio/relay/ended"),
     };
     relay(&app.documents.relay, how, connection)
@@ -135,15 +140,31 @@ pub async fn ended(Signed(end): Signed<RelayEnd>, called: CalledUrl, app: Data<&
     }
 }
 
-/// What comes after a session: what was handed over, or, when it was lost, another one. A call that loses two in a row goes
-/// on over webhooks.
+/// What Twilio is answered after a session. It is stored before it is sent, so that a redelivery hears the same and changes
+/// nothing; a session that is not named has nothing that it could be stored under.
 async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, Trouble> {
-    let call_sid = &end.call.call_sid;
     if end.is_over {
         app.db.record_call(None, end.call.event(app.clock.now())).await?;
         return Ok(app.documents.empty.render(&[]));
     }
+    let step = (!end.session_id.is_empty()).then(|| VoiceStep::session_ended(&end.session_id));
+    if let Some(step) = &step
+        && let Some(stored) = app.db.voice_answer(step).await?
+    {
+        return Ok(stored.twiml);
+    }
     let Some(call) = in_its_language(app, &end.call).await? else { return Ok(refusal(app)) };
+    let twiml = what_follows(app, &call, end, called).await?;
+    match &step {
+        Some(step) => keep(app, &call, step, twiml).await,
+        None => Ok(twiml),
+    }
+}
+
+/// What comes after a session: what was handed over, or, when it was lost, another one. A call that loses two in a row goes
+/// on over webhooks.
+async fn what_follows(app: &App, call: &OnCall, end: &RelayEnd, called: &CalledUrl) -> Result<String, Trouble> {
+    let call_sid = &call.call_sid;
     let (how, phrases) = manner(app, call.person());
     if !call.person().is_active {
         return Ok(say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), ""));
@@ -158,11 +179,11 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
     let taken = turn.max(1);
     match (handoff, &call.transfer_to) {
         // The words were said in the session.
-        (Some(Handoff::Transfer), Some(number)) => Ok(transfer::connect(app, &call, number, taken, &Voiced::default())),
+        (Some(Handoff::Transfer), Some(number)) => Ok(transfer::connect(app, call, number, taken, &Voiced::default())),
         (Some(Handoff::Transfer), None) => {
             Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.no_transfer), &next))
         }
-        (Some(Handoff::Voicemail), _) => Ok(transfer::voicemail(app, &call, taken)),
+        (Some(Handoff::Voicemail), _) => Ok(transfer::voicemail(app, call, taken)),
         (Some(Handoff::Goodbye | Handoff::EndCall | Handoff::TimeOver), _) => {
             Ok(say_and_go(&app.documents.goodbye, how, Words::Say(&[]), ""))
         }
@@ -170,11 +191,40 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
             let failures = app.db.count_relay_failure(call_sid, &end.session_id).await?;
             info!(call.sid = call_sid, failures, "A ConversationRelay session was lost");
             if failures < FAILURES {
-                return Ok(hand_over(app, &call, called, ""));
+                return Ok(hand_over(app, call, called, ""));
             }
-            Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.apology), &next))
+            match go_on_over_webhooks(app, call, turn).await? {
+                Some(twiml) => Ok(twiml),
+                None => Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.apology), &next)),
+            }
         }
     }
+}
+
+/// Where the answer to a call's last turn goes on, if the end of it was not heard: in the part after what counts as told.
+async fn go_on_over_webhooks(app: &App, call: &OnCall, turn: i64) -> Result<Option<String>, Trouble> {
+    if turn == 0 {
+        return Ok(None);
+    }
+    let step = VoiceStep { call_sid: call.call_sid.clone(), turn, part: 0 };
+    let (person, (how, _)) = (call.person(), manner(app, call.person()));
+    let twiml = say_and_go(&app.documents.hold, how, Words::Say(&[]), &next_part_of(app, &step));
+    let language = person.language;
+    let left_over = move |left: &LeftTurn| {
+        let heard = asking::said(left);
+        let (sentences, told) = match &left.whole {
+            Some(answer) => {
+                let sentences = sentences_of(answer, language);
+                let told = heard_sentences(&sentences, &heard);
+                (sentences, told)
+            }
+            // The model goes on right after what was heard, be it half a sentence.
+            None if heard.is_empty() => (Vec::new(), 0),
+            None => (vec![heard.clone()], 1),
+        };
+        LeftOver { sentences, told, heard }
+    };
+    Ok(app.db.leave_to_webhooks(app.clock.now(), &step, person.user_id, twiml, left_over).await?)
 }
 
 /// What was to follow the last turn of a session that was lost before it could hand it over.

@@ -168,7 +168,7 @@ impl Session {
             return self.leaving_at().min(self.ping_at);
         }
         let next = match &self.answering {
-            Some(answering) => answering.filler_at.min(answering.late_at),
+            Some(answering) => answering.due(),
             None => self.silent_at(),
         };
         let due = next.min(self.ping_at).min(self.time_over_at);
@@ -199,10 +199,15 @@ impl Session {
         if self.caller.keys_at.is_some_and(|at| at <= now) {
             return self.on_keys().await;
         }
-        match self.answering.as_ref().map(|answering| (answering.filler_at, answering.late_at)) {
-            Some((_, late_at)) if late_at <= now => self.give_up_waiting().await,
-            Some((filler_at, _)) if filler_at <= now => self.say_filler().await,
-            None if self.silent_at() <= now => self.on_silence().await,
+        let is_silent = self.silent_at() <= now;
+        match &mut self.answering {
+            Some(answering) if answering.late_at <= now => self.give_up_waiting().await,
+            Some(answering) if answering.filler_at <= now => self.say_filler().await,
+            Some(answering) if answering.save_at.is_some_and(|at| at <= now) => {
+                answering.save(&self.app.said_so_far);
+                Ok(())
+            }
+            None if is_silent => self.on_silence().await,
             _ => Ok(()),
         }
     }

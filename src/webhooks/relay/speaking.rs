@@ -53,7 +53,12 @@ impl Session {
     async fn give(&mut self, fresh: Fresh) -> Result<(), Over> {
         match fresh {
             Fresh::Words(words) if words.is_empty() => Ok(()),
-            Fresh::Words(words) => self.say(&words, false).await,
+            Fresh::Words(words) => {
+                if let Some(answering) = &mut self.answering {
+                    answering.save_soon();
+                }
+                self.say(&words, false).await
+            }
             Fresh::Sentences(sentences) => self.play(sentences).await,
         }
     }

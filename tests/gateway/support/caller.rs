@@ -150,7 +150,16 @@ impl Phone {
 
     /// Sends the call's further requests to another gateway, as a load balancer does.
     pub fn moves_to(&mut self, app: &TestApp) {
-        let before = std::mem::replace(&mut self.line, Line::to(app));
+        self.moves(Line::to(app));
+    }
+
+    /// The same for a gateway that is a program of its own, at this address.
+    pub fn moves_towards(&mut self, base: &str) {
+        self.moves(Line::to_address(base));
+    }
+
+    fn moves(&mut self, line: Line) {
+        let before = std::mem::replace(&mut self.line, line);
         let mut urls = vec![&mut self.document];
         urls.extend(self.status_callback.as_mut());
         urls.extend(self.machine_callback.as_mut());
