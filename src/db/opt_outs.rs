@@ -78,7 +78,8 @@ impl Db {
             }
             let mut added = 0;
             for own in [Some(&new.to), new.messaging_service_sid.as_ref()].into_iter().flatten() {
-                let text = "INSERT INTO opt_outs (peer_number, own_number, message_sid, evidence, created_at, messaging_service_sid) \
+                let text = "INSERT INTO opt_outs \
+                            (peer_number, own_number, message_sid, evidence, created_at, messaging_service_sid) \
                             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (peer_number, own_number) DO NOTHING";
                 let query = sqlx::query(text).bind(&new.from).bind(own).bind(&new.message_sid).bind(&new.text);
                 let query = query.bind(new.at).bind(&new.messaging_service_sid);
@@ -111,7 +112,8 @@ impl Db {
         })
     }
 
-    /// Writes a START, which takes the opt-out back, from all numbers of the Messaging Service if it came through one. It is answered with the `confirmation`, if there is one.
+    /// Writes a START, which takes the opt-out back, from all numbers of the Messaging Service if it came through one. It is answered
+    /// with the `confirmation`, if there is one.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
@@ -119,14 +121,10 @@ impl Db {
         let status = if confirmation.is_some() { reply_status::CONFIRMED } else { reply_status::IGNORED };
         unit!(self, [new, confirmation], |c| {
             if log_message!(c, new, status, confirmation, Some(reason::KEYWORD)) > 0 {
-                sqlx::query(
-                    "DELETE FROM opt_outs WHERE peer_number = $1 AND (own_number IN ($2, $3) OR messaging_service_sid = $3)",
-                )
-                    .bind(&new.from)
-                    .bind(&new.to)
-                    .bind(&new.messaging_service_sid)
-                    .execute(&mut *c)
-                    .await?;
+                let text = "DELETE FROM opt_outs WHERE peer_number = $1 \
+                            AND (own_number IN ($2, $3) OR messaging_service_sid = $3)";
+                let query = sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.messaging_service_sid);
+                query.execute(&mut *c).await?;
             }
             Ok(())
         })
