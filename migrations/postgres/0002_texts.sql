@@ -44,8 +44,10 @@ CREATE INDEX jobs_by_lane ON jobs (lane, id) WHERE gave_up_at IS NULL AND lane I
 DROP INDEX jobs_due;
 CREATE INDEX jobs_due ON jobs (run_at, id) WHERE gave_up_at IS NULL;
 
--- What the opt-out was taken from: the words of the text, or Twilio's error code.
+-- What the opt-out was taken from: the words of the text, or Twilio's error code; and the Messaging Service that the number is in,
+-- for a START to any number of the service takes back the opt-outs from all of them.
 ALTER TABLE opt_outs ADD COLUMN evidence TEXT;
+ALTER TABLE opt_outs ADD COLUMN messaging_service_sid TEXT;
 
 -- An IANA name, Europe/Berlin for one.
 ALTER TABLE user_preferences ADD COLUMN time_zone TEXT;

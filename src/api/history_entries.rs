@@ -279,7 +279,7 @@ pub(super) struct Sms {
     /// The reply.
     reply_text: Nullable<String>,
     /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `discarded` (a draft), `ignored`, `canceled` (the receiver opted
-    /// out), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …), of one in several
+    /// out, or is an inactive user), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …), of one in several
     /// messages for the worst of them; null while it is being decided, and for a text that is answered with a later one.
     reply_status: Nullable<String>,
     /// Why it was decided so, in the model's words on one line; or why the text is not answered: `keyword`, `opted out`, `own number`, `inactive user`, `sender is no person` (a short code

@@ -55,7 +55,7 @@ pub mod reply_status {
     pub const DISCARDED: &str = "discarded";
     /// The text is not to be answered, for one of the [`super::reason`]s.
     pub const IGNORED: &str = "ignored";
-    /// Not sent, because its receiver told us to stop meanwhile.
+    /// Not sent, because its receiver told us to stop or was made inactive meanwhile.
     pub const CANCELED: &str = "canceled";
     /// Given up, or refused by Twilio.
     pub const FAILED: &str = "failed";
@@ -280,14 +280,15 @@ impl Db {
         })
     }
 
-    /// How many texts from the address `peer` that are nobody's were answered since then.
+    /// How many texts of the user's `peer` (of the address `peer`, when they are nobody's) came in since then that are not ignored.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn refusals(&self, peer: &str, since: Micros) -> Result<i64, DbError> {
-        let text = "SELECT COUNT(*) FROM sms_logs WHERE user_id IS NULL AND peer = $1 AND reply_status = 'answered' \
-                    AND created_at > $2";
-        let (count,): (i64,) = read!(self, fetch_one, text, peer, since)?;
+    pub async fn replies_since(&self, user_id: Option<i64>, peer: &str, since: Micros) -> Result<i64, DbError> {
+        let text = "SELECT COUNT(*) FROM sms_logs WHERE (user_id = $1 OR ($1 IS NULL AND user_id IS NULL)) AND peer = $2 \
+                    AND created_at > $3 AND message_sid IS NOT NULL AND answered_with IS NULL \
+                    AND (reply_status IS NULL OR reply_status <> 'ignored')";
+        let (count,): (i64,) = read!(self, fetch_one, text, user_id, peer, since)?;
         Ok(count)
     }
 

@@ -1,5 +1,7 @@
 //! Who does not want to be written to: an address and one of our numbers, or the Messaging Service that the number is in.
 
+use super::accepted::LOCK_LANE;
+use super::jobs::lane;
 use super::messages::{NewMessage, log_message, reason, reply_status};
 use super::sending::cancel_parts;
 use super::{Db, DbError, read, unit};
@@ -29,10 +31,10 @@ macro_rules! heed_refusal {
     ($c:ident, $now:expr, $text_id:expr, $code:expr) => {
         if let Some(code) = $code.filter(|code| $crate::db::opt_outs::says_opted_out(*code)) {
             sqlx::query(
-                "INSERT INTO opt_outs (peer_number, own_number, evidence, created_at) \
+                "INSERT INTO opt_outs (peer_number, own_number, evidence, created_at, messaging_service_sid) \
                  SELECT CASE direction WHEN 'outbound' THEN to_number ELSE from_number END, \
-                 CASE direction WHEN 'outbound' THEN COALESCE(messaging_service_sid, from_number) ELSE to_number END, $3, $2 \
-                 FROM sms_logs WHERE id = $1 ON CONFLICT (peer_number, own_number) DO NOTHING",
+                 CASE direction WHEN 'outbound' THEN COALESCE(messaging_service_sid, from_number) ELSE to_number END, $3, $2, \
+                 messaging_service_sid FROM sms_logs WHERE id = $1 ON CONFLICT (peer_number, own_number) DO NOTHING",
             )
             .bind($text_id)
             .bind($now)
@@ -66,16 +68,22 @@ impl Db {
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
     pub async fn log_stop(&self, new: NewMessage, confirmation: Option<String>) -> Result<(), DbError> {
-        unit!(self, [new, confirmation], |c| {
+        let lane = lane(&new.to, &new.from);
+        // A text that is being written down is seen, or sees the opt-out. SQLite has one writer, so there is nothing to lock.
+        let lock = self.text("SELECT $1", LOCK_LANE);
+        unit!(self, [new, confirmation, lane], |c| {
+            sqlx::query(lock).bind(&lane).execute(&mut *c).await?;
             if log_message!(c, new, reply_status::IGNORED, None::<String>, Some(reason::KEYWORD)) == 0 {
                 return Ok(());
             }
             let mut added = 0;
             for own in [Some(&new.to), new.messaging_service_sid.as_ref()].into_iter().flatten() {
-                let text = "INSERT INTO opt_outs (peer_number, own_number, message_sid, evidence, created_at) \
-                            VALUES ($1, $2, $3, $4, $5) ON CONFLICT (peer_number, own_number) DO NOTHING";
+                let text = "INSERT INTO opt_outs \
+                            (peer_number, own_number, message_sid, evidence, created_at, messaging_service_sid) \
+                            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (peer_number, own_number) DO NOTHING";
                 let query = sqlx::query(text).bind(&new.from).bind(own).bind(&new.message_sid).bind(&new.text);
-                added += query.bind(new.at).execute(&mut *c).await?.rows_affected();
+                let query = query.bind(new.at).bind(&new.messaging_service_sid);
+                added += query.execute(&mut *c).await?.rows_affected();
             }
             // Who holds one of these jobs finds it gone, and so sends nothing. What is on its way already runs its course.
             let taken: Vec<(i64,)> = sqlx::query_as(
@@ -104,7 +112,8 @@ impl Db {
         })
     }
 
-    /// Writes a START, which takes the opt-out back. It is answered with the `confirmation`, if there is one.
+    /// Writes a START, which takes the opt-out back, from all numbers of the Messaging Service if it came through one. It is answered
+    /// with the `confirmation`, if there is one.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
@@ -112,12 +121,10 @@ impl Db {
         let status = if confirmation.is_some() { reply_status::CONFIRMED } else { reply_status::IGNORED };
         unit!(self, [new, confirmation], |c| {
             if log_message!(c, new, status, confirmation, Some(reason::KEYWORD)) > 0 {
-                sqlx::query("DELETE FROM opt_outs WHERE peer_number = $1 AND own_number IN ($2, $3)")
-                    .bind(&new.from)
-                    .bind(&new.to)
-                    .bind(&new.messaging_service_sid)
-                    .execute(&mut *c)
-                    .await?;
+                let text = "DELETE FROM opt_outs WHERE peer_number = $1 \
+                            AND (own_number IN ($2, $3) OR messaging_service_sid = $3)";
+                let query = sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.messaging_service_sid);
+                query.execute(&mut *c).await?;
             }
             Ok(())
         })

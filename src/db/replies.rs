@@ -8,7 +8,7 @@ use crate::clock::Micros;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use sqlx::SqliteConnection;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// What came of a send by REST.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,8 @@ pub struct Sent {
 pub enum Ended {
     /// It was no longer the claimant's: nothing was written, and the answer is somebody else's.
     NotOurs,
+    /// It ended without its answer, for its receiver told us to stop meanwhile.
+    Canceled,
     /// It ended, and nothing waits behind it.
     Alone,
     /// It ended, and the next one of its lane is due.
@@ -31,11 +33,13 @@ pub enum Ended {
 }
 
 impl Ended {
-    fn of(next_waits: Option<bool>) -> Self {
-        match next_waits {
+    /// What the statement tells: whether the text was canceled, and whether a job waits behind its own.
+    fn of(settled: Option<(bool, bool)>) -> Self {
+        match settled {
             None => Self::NotOurs,
-            Some(false) => Self::Alone,
-            Some(true) => Self::NextWaits,
+            Some((true, _)) => Self::Canceled,
+            Some((false, false)) => Self::Alone,
+            Some((false, true)) => Self::NextWaits,
         }
     }
 }
@@ -54,6 +58,18 @@ macro_rules! next_waits {
     };
 }
 
+/// Whether a row settles a text as answered at once though its sender opted out: a STOP, to another number of the Messaging Service
+/// for one, may cross the text.
+macro_rules! is_barred {
+    ($row:literal) => {
+        concat!(
+            $row,
+            ".status = 'answered' AND EXISTS (SELECT 1 FROM opt_outs WHERE peer_number = sms_logs.from_number \
+             AND own_number IN (sms_logs.to_number, sms_logs.messaging_service_sid))"
+        )
+    };
+}
+
 /// What a settled text is to become, where the row has something new to say. If a report on the reply has come before Twilio's
 /// answer to the request that sent it, the report counts.
 macro_rules! settled {
@@ -67,7 +83,9 @@ macro_rules! settled {
             ".reply_text, sms_logs.reply_text), \
              reply_status = CASE WHEN sms_logs.reply_sid = ",
             $row,
-            ".reply_sid THEN sms_logs.reply_status ELSE ",
+            ".reply_sid THEN sms_logs.reply_status WHEN ",
+            is_barred!($row),
+            " THEN 'canceled' ELSE ",
             $row,
             ".status END, \
              input_tokens = sms_logs.input_tokens + ",
@@ -100,9 +118,11 @@ macro_rules! settled {
              confidence = COALESCE(",
             $row,
             ".confidence, sms_logs.confidence), \
-             reason = COALESCE(",
+             reason = CASE WHEN ",
+            is_barred!($row),
+            " THEN 'opted out' ELSE COALESCE(",
             $row,
-            ".reason, sms_logs.reason)"
+            ".reason, sms_logs.reason) END"
         )
     };
 }
@@ -119,7 +139,8 @@ const SETTLE_TEXTS: &str = concat!(
      value ->> 'confidence' AS confidence, value ->> 'reason' AS reason \
      FROM jsonb_each($1)) AS new \
      WHERE sms_logs.id = new.text_id \
-     AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = new.job_id AND jobs.attempts = new.attempts) RETURNING sms_logs.id"
+     AND EXISTS (SELECT 1 FROM jobs WHERE jobs.id = new.job_id AND jobs.attempts = new.attempts) \
+     RETURNING sms_logs.id, sms_logs.reply_status = 'canceled'"
 );
 const SETTLE_JOBS: &str =
     concat!("DELETE FROM jobs WHERE id IN (SELECT value FROM jsonb_each($1)) RETURNING id, ", next_waits!("jobs"));
@@ -131,7 +152,7 @@ const SETTLE_POSTGRES: &str = concat!(
      gone AS (DELETE FROM jobs WHERE id = $1 AND attempts = $2 RETURNING id, lane) \
      UPDATE sms_logs SET ",
     settled!("new"),
-    " FROM new, gone WHERE sms_logs.id = $3 RETURNING ",
+    " FROM new, gone WHERE sms_logs.id = $3 RETURNING sms_logs.reply_status = 'canceled', ",
     next_waits!("gone")
 );
 
@@ -156,7 +177,8 @@ struct SettleRow {
 }
 
 impl Db {
-    /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands.
+    /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands. A text whose
+    /// sender opted out is not answered but canceled.
     ///
     /// # Errors
     /// When the database fails.
@@ -193,7 +215,7 @@ impl Db {
             Self::Postgres(pool) => pool,
         };
         in_transaction!(pool, |c| {
-            let settled: Option<(bool,)> = sqlx::query_as(SETTLE_POSTGRES)
+            let settled: Option<(bool, bool)> = sqlx::query_as(SETTLE_POSTGRES)
                 .bind(row.job_id)
                 .bind(row.attempts)
                 .bind(row.text_id)
@@ -212,7 +234,7 @@ impl Db {
                 .bind(&row.reason)
                 .fetch_optional(&mut *c)
                 .await?;
-            Ok(Ended::of(settled.map(|(next_waits,)| next_waits)))
+            Ok(Ended::of(settled))
         })
     }
 
@@ -252,15 +274,16 @@ fn settle_rows<'c>(
     rows: Vec<&'c SettleRow>,
 ) -> BoxFuture<'c, Result<Vec<Ended>, DbError>> {
     Box::pin(async move {
-        let settled: Vec<(i64,)> =
+        let settled: Vec<(i64, bool)> =
             sqlx::query_as(SETTLE_TEXTS).bind(super::json_list(&rows)).fetch_all(&mut *c).await?;
-        let mut settled: HashSet<i64> = settled.into_iter().map(|(id,)| id).collect();
+        let mut settled: HashMap<i64, bool> = settled.into_iter().collect();
         // Of two that settle one text in one batch the first one does.
-        let ours: Vec<Option<i64>> =
-            rows.iter().map(|row| settled.remove(&row.text_id).then_some(row.job_id)).collect();
-        let jobs = super::json_list(&ours.iter().flatten().collect::<Vec<_>>());
+        let ours: Vec<Option<(i64, bool)>> =
+            rows.iter().map(|row| Some((row.job_id, settled.remove(&row.text_id)?))).collect();
+        let jobs = super::json_list(&ours.iter().flatten().map(|(job_id, _)| job_id).collect::<Vec<_>>());
         let gone: Vec<(i64, bool)> = sqlx::query_as(SETTLE_JOBS).bind(jobs).fetch_all(&mut *c).await?;
         let gone: HashMap<i64, bool> = gone.into_iter().collect();
-        Ok(ours.into_iter().map(|job| Ended::of(job.and_then(|job| gone.get(&job).copied()))).collect())
+        let ended = |(job_id, is_canceled)| Some((is_canceled, *gone.get(&job_id)?));
+        Ok(ours.into_iter().map(|job| Ended::of(job.and_then(ended))).collect())
     })
 }

@@ -5,11 +5,14 @@ use super::opt_outs::heed_refusal;
 use super::sending::{LOCK_TEXT, WHOLE};
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
+use crate::config::AccountSid;
 use sqlx::FromRow;
 
 /// What Twilio reports of a reply.
 #[derive(Debug, Clone)]
 pub struct ReplyReport {
+    /// The account it is of, whose replies alone it may be about; none when nobody tells.
+    pub account_sid: Option<AccountSid>,
     /// Its id.
     pub reply_sid: String,
     /// Who sent it: our address.
@@ -41,6 +44,14 @@ macro_rules! on_its_way {
     };
 }
 
+/// Those of the messages found that are of the account `$4`, as far as both are known.
+macro_rules! of_account {
+    () => {
+        ") AS found JOIN sms_logs ON sms_logs.id = found.text_id \
+         AND COALESCE(sms_logs.account_sid = $4, TRUE)"
+    };
+}
+
 /// Where a message stands that a report may be about: the whole reply to a text, or the part of one at this position.
 #[derive(FromRow)]
 struct Standing {
@@ -52,19 +63,23 @@ struct Standing {
 
 /// The message with this sid, or the one of this job at this position whose sid is not known yet.
 const BY_JOB: &str = concat!(
+    "SELECT found.* FROM (",
     with_sid!(),
     "UNION ALL SELECT id, 0, reply_status, reply_sid FROM sms_logs \
      WHERE $3 = 0 AND job_id = $2 AND reply_sid IS NULL AND reply_status IS NOT NULL \
      UNION ALL SELECT text_id, position, status, sid FROM sms_logs JOIN reply_parts ON text_id = id \
-     WHERE job_id = $2 AND position = $3 AND sid IS NULL"
+     WHERE job_id = $2 AND position = $3 AND sid IS NULL",
+    of_account!()
 );
 /// The message with this sid, or those on their way between these addresses; a Messaging Service chooses ours.
 const BY_ADDRESSES: &str = concat!(
+    "SELECT found.* FROM (",
     with_sid!(),
     on_its_way!(),
     "AND from_number = $2 AND to_number = $3 AND direction = 'inbound' ",
     on_its_way!(),
-    "AND to_number = $2 AND direction = 'outbound' AND (from_number = $3 OR messaging_service_sid IS NOT NULL)"
+    "AND to_number = $2 AND direction = 'outbound' AND (from_number = $3 OR messaging_service_sid IS NOT NULL)",
+    of_account!()
 );
 
 impl Db {
@@ -78,6 +93,7 @@ impl Db {
     pub async fn record_reply_status(&self, now: Micros, report: ReplyReport) -> Result<bool, DbError> {
         unit!(self, [report], |c| {
             // The status may change between reading and writing it; then it is read again.
+            let account = report.account_sid.map(|sid| sid.to_string());
             for _ in 0..3 {
                 let query = match report.job {
                     Some((job_id, position)) => {
@@ -85,7 +101,7 @@ impl Db {
                     }
                     None => sqlx::query_as(BY_ADDRESSES).bind(&report.reply_sid).bind(&report.to).bind(&report.from),
                 };
-                let found: Vec<Standing> = query.fetch_all(&mut *c).await?;
+                let found: Vec<Standing> = query.bind(&account).fetch_all(&mut *c).await?;
                 let by_sid = found.iter().find(|message| message.sid.is_some());
                 let alone = found.first().filter(|_| found.len() == 1);
                 let Some(known) = by_sid.or(alone) else { return Ok(false) };

@@ -93,17 +93,18 @@ impl Db {
         })
     }
 
-    /// Ends a reply job whose receiver told us to stop: what is not sent will not be.
+    /// Ends a reply job whose receiver must not be written to, for one of the [`super::messages::reason`]s: what is not sent will
+    /// not be.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn cancel_reply(&self, job: &Job) -> Result<(), DbError> {
+    pub async fn cancel_reply(&self, job: &Job, reason: &'static str) -> Result<(), DbError> {
         let (text_id, id, attempts) = (job.subject_id, job.id, job.attempts);
         unit!(self, [], |c| {
             let query = sqlx::query("DELETE FROM jobs WHERE id = $1 AND attempts = $2");
             if query.bind(id).bind(attempts).execute(&mut *c).await?.rows_affected() > 0 {
-                let text = "UPDATE sms_logs SET reply_status = 'canceled', job_id = $2 WHERE id = $1";
-                sqlx::query(text).bind(text_id).bind(id).execute(&mut *c).await?;
+                let text = "UPDATE sms_logs SET reply_status = 'canceled', job_id = $2, reason = $3 WHERE id = $1";
+                sqlx::query(text).bind(text_id).bind(id).bind(reason).execute(&mut *c).await?;
                 cancel_parts!(c, text_id);
             }
             Ok(())

@@ -11,7 +11,7 @@ use crate::config::AccountSid;
 use crate::conversation::party::{Directory, Person};
 use crate::conversation::service::AnswerError;
 use crate::db::conversations::Except;
-use crate::db::jobs::{Job, REPLY};
+use crate::db::jobs::{DRAFT, Job, REPLY};
 use crate::db::messages::{Message, TextDecision, reply_status};
 use crate::db::replies::Ended;
 use crate::db::{Db, DbError};
@@ -75,6 +75,8 @@ pub struct Due {
     pub service: Option<String>,
     /// Whether it answers none: then it is sent through the service, else from the address that was written to.
     pub is_outbound: bool,
+    /// Whether nobody asked for it.
+    pub is_unsolicited: bool,
     /// What the sender is called on WhatsApp or RCS.
     pub profile_name: Option<String>,
     /// What was written.
@@ -95,6 +97,10 @@ impl Replier {
                 let now = self.clock.now();
                 match self.db.settle_message(now, &due.job, Some(decision), reply_status::ANSWERED, None).await {
                     Ok(Ended::NotOurs) => return,
+                    Ok(Ended::Canceled) => {
+                        self.wake.notify_one();
+                        return;
+                    }
                     Ok(ended) => {
                         waiting.hand_over(answer.unwrap_or_default());
                         if ended == Ended::NextWaits {
@@ -139,6 +145,11 @@ impl Replier {
             }
         }
         match message.reply_text {
+            // Written, and none of it sent.
+            Some(_) if is_draft(&due) && message.reply_status.as_deref() == Some(reply_status::PENDING) => {
+                self.db.settle_message(self.clock.now(), &due.job, None, reply_status::DRAFT, None).await?;
+                Ok(())
+            }
             Some(reply) => self.send(&due, &reply, message.send_started_at).await,
             None => {
                 if self.is_canceled(&due).await? {
@@ -169,6 +180,7 @@ impl Replier {
             account: message.account(),
             service: message.messaging_service_sid.clone(),
             is_outbound: message.direction == "outbound",
+            is_unsolicited: message.unsolicited,
             profile_name: message.profile_name.clone(),
             media: texts.iter().filter_map(|text| Some(Attached::of(text.id, text.media.as_deref()?))).collect(),
             text: texts.into_iter().map(|text| text.incoming_text).collect::<Vec<_>>().join("\n"),
@@ -209,7 +221,7 @@ impl Replier {
     /// Sends the reply, or leaves it to a person: a draft was asked for, or the model is unsure.
     async fn carry_out(&self, due: &Due, decision: TextDecision) -> Result<(), Setback> {
         let now = self.clock.now();
-        let Some(reply) = decision.sendable().filter(|_| due.job.kind == REPLY).map(str::to_owned) else {
+        let Some(reply) = decision.sendable().filter(|_| !is_draft(due)).map(str::to_owned) else {
             self.db.settle_message(now, &due.job, Some(decision), reply_status::DRAFT, None).await?;
             return Ok(());
         };
@@ -218,4 +230,9 @@ impl Replier {
         }
         Ok(())
     }
+}
+
+/// Whether a text's reply is left to a person: that is asked for, perhaps since the text came in. What a person sends is sent.
+fn is_draft(due: &Due) -> bool {
+    due.job.kind == DRAFT || (due.job.kind == REPLY && !due.person.auto_reply)
 }

@@ -7,6 +7,7 @@ use crate::clock::{Micros, SECOND, to_utc};
 use crate::config::Config;
 use crate::db::DbError;
 use crate::db::jobs::Job;
+use crate::db::messages::reason;
 use crate::db::replies::Sent;
 use crate::db::reply_reports::ReplyReport;
 use crate::db::sending::{Part, WHOLE};
@@ -67,6 +68,7 @@ impl Replier {
             info!(message.id = text_id, reply.sid = sent.sid, position, "Sent a part of the reply to text {text_id}");
             // It is a report like any other, which may have come before.
             let report = ReplyReport {
+                account_sid: due.account,
                 reply_sid: sent.sid,
                 from: due.to.clone(),
                 to: due.from.clone(),
@@ -124,13 +126,17 @@ impl Replier {
         Ok(None)
     }
 
-    /// Whether the receiver told us to stop; then the job is ended.
+    /// Whether the receiver told us to stop, or was made inactive before a text that nobody asked for; then the job is ended.
     pub(super) async fn is_canceled(&self, due: &Due) -> Result<bool, DbError> {
-        let is_opted_out = self.db.is_opted_out(&due.from, &due.to, due.service.as_deref()).await?;
-        if is_opted_out {
-            self.db.cancel_reply(&due.job).await?;
-        }
-        Ok(is_opted_out)
+        let why = if due.is_unsolicited && !due.person.is_active {
+            reason::INACTIVE
+        } else if self.db.is_opted_out(&due.from, &due.to, due.service.as_deref()).await? {
+            reason::OPTED_OUT
+        } else {
+            return Ok(false);
+        };
+        self.db.cancel_reply(&due.job, why).await?;
+        Ok(true)
     }
 
     /// Ends the job of a reply whose only message was sent.

@@ -38,11 +38,18 @@ pub fn keyword(text: &str, opt_out_type: Option<&str>) -> Option<Keyword> {
     }
 }
 
-/// Whether a text begins with a stop word as a sentence of its own and goes on with nothing but politeness: "Stop. Thank you".
-/// Twilio, which reads whole messages only, takes no notice of it. `is_courtesy` tells whether the rest is nothing more.
+/// Whether a text is a stop word with nothing but politeness around it: "Stop. Thank you", "please stop". Twilio, which reads whole
+/// messages only, takes no notice of it. `is_courtesy` tells whether the other words are nothing more. A question is none.
 pub fn is_polite_stop(text: &str, is_courtesy: impl Fn(&str) -> bool) -> bool {
-    let Some((first, rest)) = text.trim_start().split_once(['.', '!', '\n', '。', '！']) else { return false };
-    keyword(first, None) == Some(Keyword::Stop) && (bare(rest).eq_ignore_ascii_case("please") || is_courtesy(rest))
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let is_stop = |word: &&str| keyword(word, None) == Some(Keyword::Stop);
+    let (stops, others): (Vec<&str>, Vec<&str>) = words.partition(is_stop);
+    if stops.is_empty() || others.is_empty() || text.contains(['?', '？']) {
+        return false;
+    }
+    let is_please = |word: &&str| ["please", "pls", "plz"].iter().any(|please| word.eq_ignore_ascii_case(please));
+    let rest: Vec<&str> = others.into_iter().filter(|word| !is_please(word)).collect();
+    rest.is_empty() || is_courtesy(&rest.join(" "))
 }
 
 /// Whether a text is the word YES: an answer to a question, except from somebody who opted out, who so opts in again.
@@ -77,13 +84,33 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_may_be_followed_by_politeness() {
-        let is_courtesy = |rest: &str| matches!(bare(rest).to_lowercase().as_str(), "thank you" | "thanks");
-        for text in ["Stop. Thank you", "STOP!!\nthanks.", " unsubscribe. Please "] {
+    fn a_stop_may_have_politeness_around_it() {
+        let is_courtesy = |rest: &str| matches!(rest.to_lowercase().as_str(), "thank you" | "thanks");
+        for text in [
+            "Stop. Thank you",
+            "STOP!!\nthanks.",
+            " unsubscribe. Please ",
+            "Stop, thank you",
+            "STOP please",
+            "Stop - thanks",
+            "stop… please",
+            "Please stop.",
+            "Thanks. Stop",
+            "STOP。thanks！",
+            "pls stop, thank you",
+        ] {
             assert!(is_polite_stop(text, is_courtesy), "{text}");
         }
-        for text in ["stop by at five?", "Stop. I need help", "Stop it. Thanks", "Thanks. Stop", "Stop", "stop? thanks"]
-        {
+        for text in [
+            "stop by at five?",
+            "Stop. I need help",
+            "Stop it. Thanks",
+            "Please don't stop",
+            "Thanks for the stop",
+            "Stop",
+            "stop? thanks",
+            "Thank you, please",
+        ] {
             assert!(!is_polite_stop(text, is_courtesy), "{text}");
         }
     }

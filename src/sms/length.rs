@@ -1,7 +1,7 @@
 //! How long a reply may be: cutting what is longer, and splitting what no single message holds.
 
 use super::segments::{Encoding, segments};
-use std::ops::Range;
+use super::urls::urls;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Twilio refuses a longer message (errors 14103 and 21617), counted as UTF-16 code units here to be safe.
@@ -147,21 +147,6 @@ fn is_mark(c: char) -> bool {
     matches!(c, '.' | '!' | '?' | '…' | '。' | '！' | '？' | '｡' | '।' | '॥' | '؟' | '۔')
 }
 
-/// Where the web addresses in a text are.
-fn urls(text: &str) -> Vec<Range<usize>> {
-    let schemes = text.match_indices("://").map(|(at, _)| {
-        let before = &text[..at];
-        before.trim_end_matches(|c: char| c.is_ascii_alphanumeric()).len()
-    });
-    let hosts = text.match_indices("www.").map(|(at, _)| at);
-    schemes.chain(hosts).map(|start| start..text[start..].find(ends_url).map_or(text.len(), |at| start + at)).collect()
-}
-
-/// Whether a character is never part of a URL: white space, quotes, and the marks of Chinese and Japanese.
-fn ends_url(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '<' | '>' | '"' | '\u{3000}'..='\u{303f}' | '\u{ff00}'..='\u{ffef}')
-}
-
 /// How long a text is as Twilio counts it at the most.
 pub fn utf16_units(text: &str) -> usize {
     text.chars().map(char::len_utf16).sum()
@@ -187,9 +172,12 @@ mod tests {
             let short = Limit::Segments(1).shorten(one.repeat(80));
             assert_eq!(short.trim_end_matches('…').replace(one, ""), "", "{short}");
         }
-        let url = "https://example.com/a/long/path?with=a&query=string";
-        let short = Limit::Segments(1).shorten(format!("{} {url}", "x".repeat(140)));
-        assert_eq!(short, format!("{}...", "x".repeat(140)));
+        for url in ["https://example.com/a/long/path?with=a&query=string", "example.com/a/long/path/without/a/scheme"] {
+            let short = Limit::Segments(1).shorten(format!("{} {url}", "x".repeat(140)));
+            assert_eq!(short, format!("{}...", "x".repeat(140)));
+            let short = Limit::Segments(1).shorten(format!("Here: {url}?{} more", "x".repeat(140)));
+            assert_eq!(short, "Here:...");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ static KNOWN: LazyLock<Known> =
 
 /// Why a text from this address has nobody who waits for an answer, if it has none.
 pub fn nobody(from: &Address<'_>, text: &str) -> Option<&'static str> {
-    if from.is_short_code() || from.is_alphanumeric() {
+    if from.is_nobody() {
         return Some(reason::NO_PERSON);
     }
     let text = text.trim().to_lowercase().replace(['‘', '’'], "'").replace(['“', '”'], "\"");
@@ -70,6 +70,8 @@ mod tests {
             "[Auto-Reply] I'm away until Monday.",
             "AUTOMATIC REPLY\nI am on holiday.",
             "Out of office: back on Monday",
+            "[OOO] Back on Monday",
+            "OOO: back on Monday",
             "Abwesenheitsnotiz: Ich bin im Urlaub.",
             "Réponse automatique : je suis absent.",
             "【自动回复】您好，我现在不在。",
@@ -89,6 +91,7 @@ mod tests {
             "Auto-reply",
             "Can you set my out of office: please",
             "Out of office",
+            "Ooo! I would love to come",
             "Out of office today, can we meet tomorrow?",
             "I'm out of the office, call me on my mobile",
             "Is this an automated message?",

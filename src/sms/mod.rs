@@ -7,6 +7,7 @@ pub mod length;
 pub mod machines;
 pub mod media;
 pub mod segments;
+mod urls;
 pub mod waiting;
 
 pub use decision::SmsService;

@@ -1,6 +1,8 @@
 //! How long a message is on its way: the segments that carriers count.
 //! (GSM 03.38; twilio.com/docs/glossary/what-sms-character-limit.)
 
+use super::urls::urls;
+
 /// The characters of the GSM 7-bit alphabet.
 const GSM: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿\
                    abcdefghijklmnopqrstuvwxyzäöñüà";
@@ -74,11 +76,13 @@ pub fn segments(text: &str) -> (usize, Encoding) {
     (encoding.segments(text), encoding)
 }
 
-/// The text with typographic signs in the GSM alphabet, when it takes fewer segments so. Letters stay what they are.
+/// The text with typographic signs in the GSM alphabet, when it takes fewer segments so. Letters stay what they are, and so do web
+/// addresses.
 pub fn economical(text: String) -> String {
+    let urls = urls(&text);
     let mut folded = String::with_capacity(text.len());
-    for c in text.chars() {
-        match plain_sign(c) {
+    for (at, c) in text.char_indices() {
+        match plain_sign(c).filter(|_| !urls.iter().any(|url| url.contains(&at))) {
             Some(sign) => folded.push_str(sign),
             None => folded.push(c),
         }

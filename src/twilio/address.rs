@@ -35,6 +35,11 @@ impl<'a> Address<'a> {
         !self.raw.contains([':', '+']) && self.raw.contains(char::is_alphabetic)
     }
 
+    /// Whether nobody reads what is written to it: a short code or a name.
+    pub fn is_nobody(&self) -> bool {
+        self.is_short_code() || self.is_alphanumeric()
+    }
+
     /// Whether this is a toll-free number of North America.
     pub fn is_toll_free(&self) -> bool {
         let prefix = self.number.filter(|number| number.len() == 12).and_then(|number| number.get(..5));

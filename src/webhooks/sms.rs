@@ -1,25 +1,26 @@
 //! `POST /twilio/sms`: a text comes in. It is written down with its reply job before anything else; then the reply goes
 //! out as `<Message>` if it is there in time, else later through Twilio's REST API.
 
+mod keywords;
+
 use super::requests::IncomingText;
 use super::status::{before_twilio_gives_up, out_of_reach};
 use super::{Signed, Twiml, link};
 use crate::app::App;
 use crate::clock::micros;
 use crate::conversation::party::Party;
-use crate::conversation::phrases::Phrases;
 use crate::db::DbError;
 use crate::db::jobs::{DRAFT, REPLY};
 use crate::db::messages::{LOOP_WINDOW, NewMessage, Unasked, reason, reply_status};
 use crate::outbox::claim::LEASE;
 use crate::outbox::reply::Due;
-use crate::sms::keywords::{Keyword, is_polite_stop, is_yes, keyword};
 use crate::sms::machines::nobody;
 use crate::sms::media::Attached;
 use crate::sms::waiting::waiting;
 use crate::twilio::address::Address;
 use crate::twilio::twiml;
 use crate::twilio::voices;
+use keywords::{answer_keyword, keyword_of};
 use poem::web::Data;
 use poem::{Result, handler};
 use std::sync::Arc;
@@ -89,7 +90,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     let party = app.directory.party(&from, &to, &text.message_sid).await?;
     let new = new_message(app, text, party.as_ref(), from.channel);
     let words = app.phrases.of(party.as_ref().map_or(&voices::languages()[0], |party| party.person.language));
-    if let Some(asked) = keyword_of(app, text, &to, words).await? {
+    if let Some(asked) = keyword_of(app, text, (&from, &to), words).await? {
         return answer_keyword(app, text, new, asked, words, deadline).await;
     }
     let why = if text.is_reaction { Some(reason::REACTION) } else { nobody(&from, &text.text) };
@@ -103,9 +104,8 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
             app.db.log_message(new, Unasked::Ignored(reason::OPTED_OUT)).await?;
             return Ok(None);
         }
-        if app.db.refusals(&text.from, new.at - LOOP_WINDOW).await? >= new.loop_limit {
+        if is_in_loop(app, &new).await? {
             app.db.log_message(new, Unasked::Ignored(reason::LOOP)).await?;
-            tell_of_loop();
             return Ok(None);
         }
         let refusal = words.text_refused.clone();
@@ -124,7 +124,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     let window = app.config.sms.quiet_window;
     if !window.is_zero() {
         if !app.db.accept_in_quiet_window(new, kind, now + micros(window)).await? {
-            return stored_reply(app, &text.message_sid, Instant::now()).await;
+            return stored_reply(app, text, Instant::now()).await;
         }
         app.outbox.wake();
         return Ok(None);
@@ -137,7 +137,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     let place = app.outbox.place(deadline).await;
     let claimed_until = place.is_some().then_some(now + LEASE);
     let Some(job) = app.db.accept_message(new, REPLY, claimed_until).await? else {
-        return stored_reply(app, &text.message_sid, deadline).await;
+        return stored_reply(app, text, deadline).await;
     };
     if job.attempts == 0 {
         debug!(message.sid = text.message_sid, "A text waits, for the ones before it or because very many do");
@@ -155,6 +155,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         to: text.to.clone(),
         service: text.messaging_service_sid.clone(),
         is_outbound: false,
+        is_unsolicited: false,
         profile_name: text.profile_name.clone(),
         text: text.text.clone(),
     };
@@ -187,8 +188,15 @@ fn outcome(heard: Result<Option<String>, RecvError>, job_id: i64) -> Result<Opti
     }
 }
 
-/// What a text that was here before was answered; while that is still open, this webhook waits like the first one.
-async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result<Option<Reply>, DbError> {
+/// What a text that was here before was answered, unless its sender opted out meanwhile; while that is still open, this webhook
+/// waits like the first one.
+async fn stored_reply(app: &App, text: &IncomingText, deadline: Instant) -> Result<Option<Reply>, DbError> {
+    let reply = told_before(app, &text.message_sid, deadline).await?;
+    Ok(if reply.is_some() && is_opted_out(app, text).await? { None } else { reply })
+}
+
+/// What a text was answered, as soon as that is known.
+async fn told_before(app: &App, message_sid: &str, deadline: Instant) -> Result<Option<Reply>, DbError> {
     loop {
         let Some(message) = app.db.message_by_sid(message_sid).await? else { return Ok(None) };
         match message.reply_status.as_deref() {
@@ -208,60 +216,17 @@ async fn stored_reply(app: &App, message_sid: &str, deadline: Instant) -> Result
     }
 }
 
+/// Whether the sender of a text, which no model is asked about, got as many replies as one may for now.
+async fn is_in_loop(app: &App, new: &NewMessage) -> Result<bool, DbError> {
+    let replies = app.db.replies_since(new.user_id, &new.peer, new.at - LOOP_WINDOW).await?;
+    if replies >= new.loop_limit {
+        tell_of_loop();
+    }
+    Ok(replies >= new.loop_limit)
+}
+
 fn tell_of_loop() {
     warn!("A peer got as many replies as SMS_LOOP_LIMIT allows: its texts are left unanswered for some minutes");
-}
-
-/// A keyword, and who tells the sender that it was understood.
-#[derive(Debug, Clone, Copy)]
-struct Asked {
-    keyword: Keyword,
-    /// Whether we do; else Twilio does.
-    confirms: bool,
-}
-
-/// The keyword that a text is. YES counts as START only for those who opted out, and never on toll-free numbers, whose
-/// carriers do not take it for one; for all others it is an answer.
-async fn keyword_of(
-    app: &App,
-    text: &IncomingText,
-    to: &Address<'_>,
-    words: &Phrases,
-) -> Result<Option<Asked>, DbError> {
-    // Twilio, when it has read the text itself, has answered it too.
-    let confirms = app.config.sms.keyword_replies && text.opt_out_type.is_none();
-    if let Some(keyword) = keyword(&text.text, text.opt_out_type.as_deref()) {
-        return Ok(Some(Asked { keyword, confirms }));
-    }
-    let english = app.phrases.of(&voices::languages()[0]);
-    if is_polite_stop(&text.text, |rest| words.is_courtesy(rest) || english.is_courtesy(rest)) {
-        return Ok(Some(Asked { keyword: Keyword::Stop, confirms: true }));
-    }
-    let is_start = is_yes(&text.text) && !to.is_toll_free() && is_opted_out(app, text).await?;
-    Ok(is_start.then_some(Asked { keyword: Keyword::Start, confirms }))
-}
-
-/// Does what a keyword asks for. A confirmation goes out with this answer, and with that to a redelivery.
-async fn answer_keyword(
-    app: &App,
-    text: &IncomingText,
-    new: NewMessage,
-    Asked { keyword, confirms }: Asked,
-    words: &Phrases,
-    deadline: Instant,
-) -> Result<Option<Reply>, DbError> {
-    info!(message.sid = text.message_sid, ?keyword, "A text is a keyword");
-    match keyword {
-        Keyword::Stop => app.db.log_stop(new, confirms.then(|| words.text_stopped.clone())).await?,
-        Keyword::Start => app.db.log_start(new, confirms.then(|| words.text_started.clone())).await?,
-        Keyword::Help => {
-            let is_answered = confirms && !is_opted_out(app, text).await?;
-            let ignored = Unasked::Ignored(reason::KEYWORD);
-            let unasked = if is_answered { Unasked::Confirmed(words.text_help.clone()) } else { ignored };
-            app.db.log_message(new, unasked).await?;
-        }
-    }
-    if confirms { stored_reply(app, &text.message_sid, deadline).await } else { Ok(None) }
 }
 
 async fn is_opted_out(app: &App, text: &IncomingText) -> Result<bool, DbError> {

@@ -156,4 +156,19 @@ on_both_databases! {
         until(|| app.twilio.in_flight() == 0, || "requests in flight".to_owned()).await;
         assert_eq!(app.twilio.post_count(), 1);
     }
+
+    async fn a_report_of_one_account_changes_no_reply_of_another(database) {
+        let app = TestApp::start_with(&database, &[("TWILIO_ACCOUNTS", &accounts())]).await;
+        app.llm.decides("yes", "At once.");
+        let answer = app.text("SM1", CALLER, "Hello").await.messaging();
+        let path = answer.find("Message").unwrap().attr("statusCallback").unwrap().to_owned();
+        let status = async || app.get("/history/1/sms").await[0]["reply_status"].clone();
+        let failed = [("MessageSid", "SMforeign"), ("MessageStatus", "failed"), ("ErrorCode", "21610")];
+        assert_eq!(app.webhook_of(OTHER, OTHER_TOKEN, &path, &failed).await.status, 204);
+        assert_eq!((status().await, app.get("/opt-outs/").await), (json!("answered"), json!([])));
+        app.webhook(&path, &[("MessageSid", "SMreply"), ("MessageStatus", "sent")]).await;
+        let failed = [("MessageSid", "SMreply"), ("MessageStatus", "failed")];
+        app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/sms/status", &failed).await;
+        assert_eq!(status().await, "sent");
+    }
 }

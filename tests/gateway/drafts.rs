@@ -131,4 +131,32 @@ on_both_databases! {
         let page = app.get(&format!("/sms/drafts/?user_id=1&limit=1&before={}", all[0])).await;
         assert_eq!(ids(&page), all[1..2]);
     }
+
+    async fn a_reply_that_waits_becomes_a_draft_when_automatic_replies_are_turned_off(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        let other = "+14155550199";
+        app.twilio.fails(401, 20003);
+        let gate = app.llm.decides("yes", "One.").waits();
+        app.text("SM1", CALLER, "First").await;
+        app.text("SM2", CALLER, "Second").await;
+        gate.open();
+        app.until("/health/", |health| health["sending"] == "paused").await;
+        let gate = app.llm.decides("yes", "Written.").waits();
+        app.text("SM3", other, "Third").await;
+        gate.open();
+        app.until("/history/2/sms", |texts| texts[0]["reply_status"] == "pending").await;
+        for user in [1, 2] {
+            app.create(&format!("/preferences/?user_id={user}"), json!({ "auto_reply_enabled": false })).await;
+        }
+        app.llm.decides("yes", "Not asked yet.");
+        app.later(70);
+        assert_eq!(app.twilio.wait_for_sent(1).await[0].body, "One.", "its sending was begun");
+        for (user, words) in [(1, "Not asked yet."), (2, "Written.")] {
+            let texts = app.until(&format!("/history/{user}/sms"), |texts| texts[0]["reply_status"] == "draft").await;
+            assert_eq!(texts[0]["reply_text"], words);
+        }
+        app.later(3600);
+        app.until("/jobs/", |jobs| jobs == &json!([])).await;
+        assert_eq!(app.twilio.sent().len(), 1);
+    }
 }

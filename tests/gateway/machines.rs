@@ -96,4 +96,55 @@ on_both_databases! {
         assert_eq!(texts[0]["error_code"], 63016);
         assert!(texts[0]["error_meaning"].as_str().unwrap().contains("24 hours"));
     }
+
+    async fn no_keyword_of_a_short_code_or_a_name_is_confirmed(database) {
+        let app = TestApp::start_with(&database, &[("SMS_KEYWORD_REPLIES", "true")]).await;
+        for (sid, from, body) in [("SM1", "88888", "HELP"), ("SM2", "MyBank", "Stop. Thank you"), ("SM3", "88888", "STOP")] {
+            let answer = app.text(sid, from, body).await;
+            assert!(answer.messaging().is_empty(), "{from}: {}", answer.body);
+        }
+        assert_eq!(app.get("/opt-outs/").await.as_array().unwrap().len(), 2, "they are heeded all the same");
+    }
+
+    async fn a_loop_of_keywords_stops_too(database) {
+        for settings in [&[][..], &[("UNKNOWN_CALLERS", "refuse")]] {
+            let limited = [&[("SMS_KEYWORD_REPLIES", "true"), ("SMS_LOOP_LIMIT", "5")], settings].concat();
+            let app = TestApp::start_with(&database, &limited).await;
+            let from = if settings.is_empty() { CALLER } else { "+14155550124" };
+            let sid = |n: usize| format!("SM{from}{n}").replace('+', "");
+            let mut replies = 0;
+            for n in 0..20 {
+                replies += app.text(&sid(n), from, "HELP").await.messaging().messages().len();
+            }
+            assert_eq!(replies, 5);
+            assert!(app.text(&sid(20), from, "START").await.messaging().is_empty());
+            assert_eq!(app.text(&sid(0), from, "HELP").await.messaging().messages().len(), 1, "a redelivery is no other text");
+            app.clock.advance(601);
+            assert_eq!(app.text(&sid(21), from, "HELP").await.messaging().messages().len(), 1);
+            app.stop().await;
+        }
+    }
+
+    async fn a_person_who_says_ooo_is_answered(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.decides("yes", "See you at five.");
+        assert_eq!(app.text("SM1", CALLER, "Ooo! I would love to come").await.messaging().messages(), ["See you at five."]);
+    }
+
+    async fn a_location_is_told_in_words(database) {
+        let app = TestApp::start(&database).await;
+        let (from, to) = (format!("whatsapp:{CALLER}"), format!("whatsapp:{OURS}"));
+        let place = [("Latitude", "37.8087"), ("Longitude", "-122.4098"), ("Label", "Pier 39\nby the sea"), ("Address", "Beach St")];
+        for (sid, body, more, told) in [
+            ("SM1", "", &place[..], "(A location: Pier 39by the sea; Beach St; 37.8087, -122.4098)"),
+            ("SM2", "Here I am", &place[..2], "Here I am\n(A location: 37.8087, -122.4098)"),
+            ("SM3", "Nowhere", &[("Latitude", "137.8"), ("Longitude", "x")], "Nowhere"),
+        ] {
+            app.llm.decides("yes", "On my way.");
+            let fields = [&[("MessageSid", sid), ("From", &from), ("To", &to), ("Body", body)], more].concat();
+            assert_eq!(app.webhook("/twilio/sms", &fields).await.messaging().messages(), ["On my way."]);
+            let asked = app.llm.requests().pop().unwrap();
+            assert_eq!(asked["messages"].as_array().unwrap().last().unwrap()["content"], told);
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! Keywords: who stops, starts and asks for help, and what follows.
 
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
+use crate::support::wait::PATIENCE;
 use serde_json::json;
+use sqlx::Connection;
 
 const SERVICE: &str = "MG00000000000000000000000000000001";
 const TOLL_FREE: &str = "+18335550100";
@@ -156,4 +158,82 @@ on_both_databases! {
         assert!(lines[2].starts_with(&format!("+14155550199,{OURS},,21610,")), "{}", lines[2]);
         assert!(app.text("SM3", CALLER, "Hello again").await.messaging().is_empty(), "a new user with the number is left alone");
     }
+
+    async fn a_stop_with_politeness_around_it_is_a_stop(database) {
+        let app = TestApp::start(&database).await;
+        app.llm.always_decides("yes", "You are welcome!");
+        for (n, words) in ["Stop, thank you", "STOP please", "Stop - thanks", "stop… please", "Please stop."].into_iter().enumerate() {
+            let from = format!("+1415555020{n}");
+            let told = app.text(&format!("SM{n}"), &from, words).await;
+            assert!(told.body.contains("no more messages"), "Twilio says nothing to {words}: {}", told.body);
+        }
+        let held = app.get("/opt-outs/").await.as_array().unwrap().len();
+        assert_eq!((held, app.llm.request_count()), (5, 0));
+    }
+
+    async fn nothing_leaves_to_who_opted_out_when_an_earlier_text_is_redelivered(database) {
+        let app = TestApp::start_with(&database, &[("SMS_KEYWORD_REPLIES", "true")]).await;
+        app.llm.decides("yes", "Gladly.");
+        app.text("SM1", CALLER, "Hello").await;
+        assert_eq!(app.text("SM2", CALLER, "HELP").await.messaging().messages().len(), 1);
+        let stopped = app.text("SM3", CALLER, "Stop. Thank you").await;
+        for (sid, body) in [("SM1", "Hello"), ("SM2", "HELP")] {
+            let again = app.text(sid, CALLER, body).await;
+            assert!(again.messaging().is_empty(), "{body}: {}", again.body);
+        }
+        assert_eq!(app.text("SM3", CALLER, "Stop. Thank you").await.body, stopped.body, "but for the confirmation");
+    }
+
+    async fn a_start_to_one_number_of_a_service_holds_for_all_of_them(database) {
+        let app = TestApp::start(&database).await;
+        let service = [("MessagingServiceSid", SERVICE)];
+        text_to(&app, "SM1", OURS, "STOP", &service).await;
+        text_to(&app, "SM2", OTHER, "START", &service).await;
+        app.llm.decides("yes", "Welcome back.");
+        assert_eq!(text_to(&app, "SM3", OURS, "Hello again", &service).await, ["Welcome back."]);
+    }
+}
+
+/// A text is being written down (a trigger makes the moment longer) when its sender's STOP comes to `stopped`.
+async fn a_text_crosses_a_stop_to(stopped: &str) {
+    let Some(database) = Database::postgres().await else { return };
+    let app = TestApp::start(&database).await;
+    app.user("ann", CALLER).await;
+    let mut connection = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$; \
+                CREATE TRIGGER slow AFTER INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION slow()";
+    sqlx::raw_sql(slow).execute(&mut connection).await.unwrap();
+    let gate = app.llm.decides("yes", "Too late.").waits();
+    let stop = async {
+        let is_being_written = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep')";
+        let written = async {
+            loop {
+                let (is_being_written,): (bool,) =
+                    sqlx::query_as(is_being_written).fetch_one(&mut connection).await.unwrap();
+                if is_being_written {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, written).await.expect("the text is being written down");
+        text_to(&app, "SM2", stopped, "STOP", &[("MessagingServiceSid", SERVICE)]).await;
+        gate.open();
+    };
+    let crossing = text_to(&app, "SM1", OURS, "Hello", &[("MessagingServiceSid", SERVICE)]);
+    let (told, ()) = tokio::join!(crossing, stop);
+    assert_eq!(told, [""; 0]);
+    let texts = app.get("/history/1/sms").await;
+    let text = texts.as_array().unwrap().iter().find(|text| text["message_sid"] == "SM1").unwrap();
+    assert_eq!((&text["reply_status"], &text["reason"]), (&json!("canceled"), &json!("opted out")));
+    assert_eq!(app.get("/jobs/").await, json!([]));
+}
+
+#[tokio::test]
+async fn a_text_that_crosses_its_senders_stop_is_not_answered() {
+    a_text_crosses_a_stop_to(OURS).await;
+}
+
+#[tokio::test]
+async fn a_text_that_crosses_its_senders_stop_to_another_number_of_the_service_is_not_answered() {
+    a_text_crosses_a_stop_to(OTHER).await;
 }

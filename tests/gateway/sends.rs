@@ -147,4 +147,16 @@ on_both_databases! {
         app.create(&format!("/sms/{}/send", texts[0]["id"]), json!({})).await;
         assert_eq!(app.twilio.wait_for_sent(1).await[0].body, "I will ask.");
     }
+
+    async fn what_waits_is_not_sent_to_a_user_made_inactive_meanwhile(database) {
+        let app = TestApp::start_with(&database, &[("SMS_QUIET_HOURS", &quiet_now())]).await;
+        let user = app.user("ann", CALLER).await;
+        assert_eq!(send(&app, order(user)).await.status, 201);
+        assert_eq!(app.api("PUT", &format!("/users/{user}"), Some(json!({ "is_active": false }))).await.status, 200);
+        app.later(3 * HOUR);
+        app.until("/jobs/", |jobs| jobs == &json!([])).await;
+        let text = app.get("/history/1/sms").await[0].clone();
+        assert_eq!((&text["reply_status"], &text["reason"]), (&json!("canceled"), &json!("inactive user")));
+        assert_eq!(app.twilio.post_count(), 0);
+    }
 }

@@ -72,4 +72,13 @@ on_both_databases! {
         assert_eq!(app.webhook("/twilio/sms", &fields).await.messaging().messages(), [long.trim()]);
         assert_eq!(app.get("/history/1/sms").await[0]["segments"], json!(null));
     }
+
+    async fn web_addresses_are_not_folded(database) {
+        let app = TestApp::start(&database).await;
+        for (sid, url) in [("SM1", "https://en.wikipedia.org/wiki/Hobson’s_choice"), ("SM2", "en.wikipedia.org/wiki/Hobson’s_choice")] {
+            let reply = format!("You find all about it at {url} and we’re open from nine to five.");
+            app.llm.decides("yes", &reply);
+            assert_eq!(app.text(sid, CALLER, "Where?").await.messaging().messages(), [reply]);
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub struct IncomingText {
     pub from: String,
     /// Our number.
     pub to: String,
-    /// What was written; the button's words when one was pressed.
+    /// What was written; the button's words when one was pressed. With it goes a location that was sent, in words.
     pub text: String,
     /// Twilio's reading of a keyword, with Advanced Opt-Out.
     pub opt_out_type: Option<String>,
@@ -36,20 +36,32 @@ pub struct IncomingText {
 /// The states of messages that we sent; one that comes in is `received`.
 const REPORTED: [&str; 5] = ["sent", "delivered", "undelivered", "failed", "read"];
 
-/// A name of letters that is no longer than names are.
-fn profile_name(name: &str) -> Option<String> {
-    const LONGEST: usize = 60;
-    let name: String = name.trim().chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+/// A name that has letters, on one line, and no longer than `longest`.
+fn name(written: &str, longest: usize) -> Option<String> {
+    let name: String = written.trim().chars().filter(|c| !c.is_control()).take(longest).collect();
     Some(name).filter(|name| name.contains(char::is_alphanumeric))
 }
 
+/// A place that somebody sent, in words (on WhatsApp, as `Latitude`, `Longitude` and perhaps `Label` and `Address`).
+fn location(form: &Form<'_>) -> Option<String> {
+    const LONGEST: usize = 200;
+    let degrees = |name, most: f64| form.get(name)?.trim().parse().ok().filter(|degrees: &f64| degrees.abs() <= most);
+    let (latitude, longitude) = (degrees("Latitude", 90.0)?, degrees("Longitude", 180.0)?);
+    let names = [name(&form.text("Label"), LONGEST), name(&form.text("Address"), LONGEST)];
+    let place: Vec<String> = names.into_iter().flatten().chain([format!("{latitude}, {longitude}")]).collect();
+    Some(format!("(A location: {})", place.join("; ")))
+}
+
+/// No name of a profile is longer, in characters.
+const LONGEST_PROFILE_NAME: usize = 60;
 /// Twilio allows ten files a message.
 const MOST_MEDIA: usize = 10;
 
 impl Webhook for IncomingText {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
         let message_sid = sid(form, "MessageSid").or_else(|missing| sid(form, "SmsSid").map_err(|_| missing))?;
-        let body = form.text("Body");
+        let body = Some(form.text("Body")).filter(|body| !body.is_empty());
+        let written = body.unwrap_or_else(|| form.text("ButtonText"));
         let count = form.get("NumMedia").and_then(|count| count.parse::<usize>().ok()).unwrap_or(0).min(MOST_MEDIA);
         let media: Vec<_> = (0..count)
             .filter_map(|n| {
@@ -63,10 +75,14 @@ impl Webhook for IncomingText {
             message_sid,
             from: address(form, "From")?,
             to: address(form, "To")?,
-            text: if body.is_empty() { form.text("ButtonText") } else { body },
+            text: match location(form) {
+                Some(location) if written.trim().is_empty() => location,
+                Some(location) => format!("{written}\n{location}"),
+                None => written,
+            },
             opt_out_type: word(form, "OptOutType"),
             messaging_service_sid: sid(form, "MessagingServiceSid").ok(),
-            profile_name: profile_name(&form.text("ProfileName")),
+            profile_name: name(&form.text("ProfileName"), LONGEST_PROFILE_NAME),
             is_reaction: form.get("MessageType").is_some_and(|kind| kind.eq_ignore_ascii_case("reaction")),
             is_receipt: form.get("EventType").is_some_and(|event| event.eq_ignore_ascii_case("read"))
                 || form.get("SmsStatus").is_some_and(|status| REPORTED.contains(&status)),
@@ -88,6 +104,8 @@ impl Webhook for MessageProgress {
         let (from, to) = (form.text("From"), form.text("To"));
         let status = word(form, "MessageStatus").or_else(|| word(form, "SmsStatus"));
         let error_code = form.get("ErrorCode").and_then(|code| code.parse::<u32>().ok()).map(i64::from);
-        Ok(Self { report: status.map(|status| ReplyReport { reply_sid, from, to, status, error_code, job: None }) })
+        let account_sid = account(form);
+        let report = |status| ReplyReport { account_sid, reply_sid, from, to, status, error_code, job: None };
+        Ok(Self { report: status.map(report) })
     }
 }
