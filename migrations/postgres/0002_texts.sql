@@ -23,7 +23,7 @@ CREATE INDEX sms_logs_by_answer ON sms_logs (answered_with) WHERE answered_with 
 ALTER TABLE call_logs ADD COLUMN account_sid TEXT;
 
 -- The jobs of one lane are done one after the other, in the order of their ids. A claimed job is being worked on until run_at.
--- tried_since is when its patience began anew, if it was not when the job was written.
+-- tried_since is when its patience began: when it was first claimed, or anew.
 ALTER TABLE jobs ADD COLUMN lane TEXT;
 ALTER TABLE jobs ADD COLUMN claimed BOOLEAN NOT NULL DEFAULT FALSE;
 ALTER TABLE jobs ADD COLUMN tried_since BIGINT;

@@ -151,8 +151,8 @@ CREATE TABLE opt_outs (
     PRIMARY KEY (peer_number, own_number)
 );
 
--- Work that must happen. Claiming a job moves run_at to the end of the lease and raises attempts, which is the
--- claim's number: a write under an older number matches no row.
+-- Work that must happen. Claiming a job moves run_at to the end of the lease, by the database's clock, and raises attempts,
+-- which is the claim's number: a write under an older number matches no row.
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL,

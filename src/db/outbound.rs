@@ -72,8 +72,7 @@ macro_rules! queue_text {
             .fetch_one(&mut *$c)
             .await?;
             sqlx::query(
-                "INSERT INTO jobs (kind, subject_id, run_at, tried_since, attempts, lane, created_at) \
-                 VALUES ($1, $2, $3, $3, 0, $4, $5)",
+                "INSERT INTO jobs (kind, subject_id, run_at, attempts, lane, created_at) VALUES ($1, $2, $3, 0, $4, $5)",
             )
             .bind($crate::db::outbound::SEND)
             .bind(id)

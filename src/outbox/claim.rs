@@ -10,10 +10,10 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 /// How long a claim holds without being renewed; after that another worker takes the job up.
-pub const LEASE: Micros = 25 * SECOND;
-/// How often the holder renews its claim.
-const RENEWAL: Duration = Duration::from_secs(8);
-/// The longest time between two tries.
+pub const LEASE: Micros = 15 * SECOND;
+/// How often the holder renews its claim: a lease survives a lost renewal.
+const RENEWAL: Duration = Duration::from_secs(5);
+/// The longest time between two tries, unless a server names a longer one.
 const LONGEST_PAUSE: Micros = 600 * SECOND;
 
 /// Why a job is not done yet, and what to do about it.
@@ -75,19 +75,21 @@ impl Claims {
         Self { db, clock }
     }
 
-    /// Works on a job; what fails is put off, and given up `patience` after the job was written.
+    /// Works on a job; what fails is put off, and given up `patience` after it was first tried.
     pub async fn work(&self, job: &Job, patience: Micros, work: impl Future<Output = Result<(), Setback>>) {
         if let Err(setback) = self.held(job, work).await {
             self.put_off(job, patience, setback).await;
         }
     }
 
-    /// Works while renewing the claim.
+    /// Works while renewing the claim; no longer than it is ours.
     pub async fn held<T>(&self, job: &Job, work: impl Future<Output = Result<T, Setback>>) -> Result<T, Setback> {
         let renew = async {
             loop {
                 tokio::time::sleep(RENEWAL).await;
-                self.db.renew_claim(job, self.clock.now() + LEASE).await.ok();
+                if let Ok(false) = self.db.renew_claim(job, LEASE).await {
+                    break;
+                }
             }
         };
         tokio::select! {

@@ -134,7 +134,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         app.outbox.wake();
         return Ok(None);
     }
-    let Some(job) = app.db.accept_message(new, REPLY, Some(now + LEASE)).await? else {
+    let Some(job) = app.db.accept_message(new, REPLY, Some(LEASE)).await? else {
         return stored_reply(app, &text.message_sid, deadline).await;
     };
     if job.attempts == 0 {
