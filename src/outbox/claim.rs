@@ -15,6 +15,8 @@ pub const LEASE: Micros = 15 * SECOND;
 const RENEWAL: Duration = Duration::from_secs(5);
 /// The longest time between two tries, unless a server names a longer one.
 const LONGEST_PAUSE: Micros = 600 * SECOND;
+/// The longest time that a server may name: by then the job may be given up.
+const LONGEST_NAMED: Micros = 24 * 3600 * SECOND;
 
 /// Why a job is not done yet, and what to do about it.
 #[derive(Debug)]
@@ -126,13 +128,13 @@ impl Claims {
 }
 
 /// The wait before the next try: two seconds, doubled each time up to ten minutes, a little more at random so that what
-/// failed together is not tried together; at least `after`.
+/// failed together is not tried together; at least `after`, for a day.
 fn backoff(attempts: i64, after: Option<Duration>) -> Micros {
     let doubled = (2 * SECOND) << (attempts - 1).clamp(0, 9);
-    let base = doubled.min(LONGEST_PAUSE).max(after.map_or(0, crate::clock::micros).min(LONGEST_PAUSE));
+    let base = doubled.min(LONGEST_PAUSE).max(after.map_or(0, crate::clock::micros).min(LONGEST_NAMED));
     // Without randomness they are tried together, which is no fault.
     let random = getrandom::u32().unwrap_or(0) >> 16;
-    base + base / 4 * Micros::from(random) / Micros::from(u16::MAX)
+    base + base.min(LONGEST_PAUSE) / 4 * Micros::from(random) / Micros::from(u16::MAX)
 }
 
 #[cfg(test)]
@@ -145,6 +147,9 @@ mod tests {
             let wait = backoff(attempts, None) / SECOND;
             assert!((low..=high).contains(&wait), "{attempts}: {wait}");
         }
-        assert!(backoff(1, Some(Duration::from_secs(30))) >= 30 * SECOND);
+        for (named, low, high) in [(30, 30, 38), (3600, 3600, 3750), (u64::MAX, 86_400, 86_550)] {
+            let wait = backoff(1, Some(Duration::from_secs(named))) / SECOND;
+            assert!((low..=high).contains(&wait), "{named}: {wait}");
+        }
     }
 }
