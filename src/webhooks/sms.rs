@@ -18,6 +18,7 @@ use crate::sms::machines::nobody;
 use crate::sms::media::Attached;
 use crate::sms::waiting::waiting;
 use crate::twilio::address::Address;
+use crate::twilio::rest::retried;
 use crate::twilio::twiml;
 use crate::twilio::voices;
 use poem::web::Data;
@@ -57,7 +58,7 @@ struct Reply {
 /// Where Twilio reports the progress of this job's reply.
 fn status_callback(app: &App, job_id: i64) -> String {
     let named = app.config.sms.status_callback.clone();
-    named.unwrap_or_else(|| link(app, &format!("/twilio/sms/status/{job_id}")))
+    named.unwrap_or_else(|| retried(&link(app, &format!("/twilio/sms/status/{job_id}"))))
 }
 
 /// The reply that goes out with the answer to the webhook, if any.
