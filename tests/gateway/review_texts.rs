@@ -129,30 +129,6 @@ on_both_databases! {
         assert_eq!(app.text("SM1", CALLER, "Ooo! I would love to come").await.messaging().messages(), ["See you at five."]);
     }
 
-    // db/users.rs delete_user: jobs that were given up stay for ever and show the number of who was erased. (-> jobs.rs)
-    async fn the_number_of_who_was_erased_stays_in_the_list_of_jobs(database) {
-        let app = TestApp::start_with(&database, &[LATE]).await;
-        app.twilio.fails(400, 21211);
-        text_answered_late(&app, "SM1", "Refused.").await;
-        app.until("/jobs/?state=gave_up", |jobs| jobs[0].is_object()).await;
-        assert_eq!(app.api("DELETE", "/users/1", None).await.status, 204);
-        app.later(60);
-        let jobs = app.get("/jobs/").await;
-        assert!(!jobs.to_string().contains(CALLER), "{jobs}");
-    }
-
-    // db/users.rs delete_user: the waiting job of an erased text holds up its lane until it is due (ten minutes at the most).
-    // (-> lanes.rs)
-    async fn the_job_of_an_erased_text_holds_up_the_next_texts_of_the_number(database) {
-        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.5")]).await;
-        app.twilio.fails_with_retry_after(429, 20429, 600);
-        text_answered_late(&app, "SM1", "Later.").await;
-        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
-        assert_eq!(app.api("DELETE", "/users/1", None).await.status, 204);
-        app.llm.decides("yes", "At once.");
-        assert_eq!(app.text("SM2", CALLER, "Hello").await.messaging().messages(), ["At once."]);
-    }
-
     // outbox/reply.rs go_on: a text that waits for the end of the quiet hours goes to a user who was made inactive meanwhile, who
     // is not sent one otherwise (409). (-> sends.rs)
     async fn a_text_that_waited_is_sent_to_an_inactive_user(database) {
@@ -167,59 +143,6 @@ on_both_databases! {
         app.later(3 * HOUR);
         app.until("/jobs/", |jobs| jobs == &json!([])).await;
         assert_eq!(app.twilio.post_count(), 0);
-    }
-
-    // outbox/claim.rs From<LlmError>: what the model's server refuses for good (400: a content filter, a prompt it cannot take) is
-    // tried for a day, and holds up all later texts of its sender for so long. (-> lanes.rs)
-    async fn a_text_that_the_models_server_refuses_silences_its_sender_for_a_day(database) {
-        let app = TestApp::start_with(&database, &[("MAX_RETRIES", "0"), ("SMS_REPLY_BUDGET", "0.5")]).await;
-        // Asked for with a schema, with an object and plainly.
-        for _ in 0..36 {
-            app.llm.fails(400);
-        }
-        app.text("SM1", CALLER, "Something the filter does not like").await;
-        app.text("SM2", CALLER, "Are you open today?").await;
-        for _ in 0..8 {
-            let jobs = app.until("/jobs/", |jobs| jobs.as_array().unwrap().iter().all(|job| job["state"] != "running")).await;
-            if jobs == json!([]) {
-                break;
-            }
-            app.later(800);
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        let asked = app.llm.requests().iter().any(|request| request.to_string().contains("Are you open today?"));
-        assert!(asked, "after hours nobody has looked at the second text: {}", app.get("/jobs/").await);
-    }
-
-    // outbox/claim.rs put_off: only the first job of a lane has its patience begun anew while the credentials are refused; those
-    // behind it are given up at their first hitch, against the README ("nothing is given up for it"). (-> jobs.rs)
-    async fn a_reply_behind_a_paused_one_is_given_up_at_its_first_hitch(database) {
-        let app = TestApp::start_with(&database, &[LATE]).await;
-        app.twilio.fails(401, 20003);
-        app.twilio.fails(401, 20003);
-        text_answered_late(&app, "SM1", "One.").await;
-        app.until("/health/", |health| health["sending"] == "paused").await;
-        app.text("SM2", CALLER, "And?").await;
-        app.later(25 * HOUR);
-        app.twilio.wait_for_posts(2).await;
-        app.llm.decides("yes", "Two.");
-        app.until("/jobs/?state=waiting", |jobs| jobs.as_array().unwrap().len() == 2).await;
-        app.twilio.takes_then_fails(503, 20503);
-        app.later(70);
-        app.twilio.wait_for_posts(4).await;
-        let jobs = app.until("/jobs/", |jobs| jobs[0]["state"] != "running" && jobs[0]["last_error"].is_string()).await;
-        assert_eq!((&jobs[0]["state"], &jobs[0]["attempts"]), (&json!("waiting"), &json!(1)), "{jobs}");
-    }
-
-    // outbox/claim.rs backoff: a Retry-After of more than ten minutes is not honoured. (-> jobs.rs)
-    async fn a_retry_after_of_an_hour_is_not_honoured(database) {
-        let app = TestApp::start_with(&database, &[LATE]).await;
-        app.twilio.fails_with_retry_after(429, 20429, 3600);
-        text_answered_late(&app, "SM1", "Later.").await;
-        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
-        app.later(1000);
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(app.twilio.post_count(), 1);
     }
 
     // webhooks/status.rs: a report of one account changes the reply of another. (-> accounts.rs)
@@ -251,23 +174,6 @@ on_both_databases! {
         app.later(2 * HOUR);
         app.until("/jobs/", |jobs| jobs == &json!([]) || jobs[0]["last_error"].as_str().unwrap().contains("quiet")).await;
         assert_eq!(app.twilio.sent().len(), 0);
-    }
-
-    // db/idempotency.rs: what an erased user was sent is told for another day to whoever repeats the request. (-> sends.rs)
-    async fn the_words_to_who_was_erased_stay_behind_their_key(database) {
-        let app = TestApp::start(&database).await;
-        let user = app.user("ann", CALLER).await;
-        let body = json!({ "user_id": user, "text": "Your results are in." }).to_string();
-        let send = async || {
-            let request = app.http.post(format!("{}/sms/send", app.base)).header("x-api-key", crate::support::app::KEY);
-            let request = request.header("idempotency-key", "one").header("content-type", "application/json");
-            crate::support::app::Answer::of(request.body(body.clone())).await
-        };
-        assert_eq!(send().await.status, 201);
-        app.twilio.wait_for_sent(1).await;
-        assert_eq!(app.api("DELETE", &format!("/users/{user}"), None).await.status, 204);
-        let again = send().await;
-        assert!(!again.body.contains("Your results are in."), "{}", again.body);
     }
 
     // twilio/rest.rs find_sent: bodies are compared as they are, but Twilio lists those of a trial account with its words before them.
@@ -358,16 +264,6 @@ on_both_databases! {
         assert_eq!((held, app.llm.request_count()), (5, 0));
     }
 
-    // config/load.rs: without an account nothing can be sent by REST, so with a quiet window no text is ever answered; the start says
-    // nothing of it. (-> quiet_window.rs)
-    async fn with_a_quiet_window_and_no_account_no_text_is_answered(database) {
-        let app = TestApp::start_with(&database, &[("SMS_QUIET_WINDOW", "1"), ("TWILIO_ACCOUNT_SID", "")]).await;
-        app.llm.decides("yes", "Gladly.");
-        app.text("SM1", CALLER, "Hello").await;
-        app.later(2);
-        let text = app.until("/history/1/sms", |texts| texts[0]["reply_status"].is_string()).await[0].clone();
-        assert_ne!(text["reply_status"], "failed", "{}", app.get("/jobs/").await);
-    }
 }
 
 // db/accepted.rs and db/opt_outs.rs: a text that is being written down while its sender's STOP is, sees no opt-out and is not seen by
@@ -390,25 +286,4 @@ async fn a_text_that_crosses_its_senders_stop_is_answered() {
     };
     let (answer, ()) = tokio::join!(app.text("SM1", CALLER, "Hello"), stop);
     assert!(answer.messaging().is_empty(), "{}", answer.body);
-}
-
-// outbox.rs, webhooks/sms.rs: leases of jobs are by each gateway's own clock (those of turns by the database's). A gateway whose clock is
-// half a minute ahead takes over jobs that are being worked on: the model is asked twice, and a send that is on its way may be made
-// twice. (-> lanes.rs)
-#[tokio::test]
-async fn a_gateway_whose_clock_is_ahead_takes_over_what_another_is_working_on() {
-    let Some(database) = Database::postgres().await else { return };
-    let one = TestApp::start(&database).await;
-    let settings = [("OPENAI_BASE_URL", one.llm.base_url()), ("TWILIO_API_BASE_URL", one.twilio.base_url())];
-    let other = TestApp::start_with(&database, &settings.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
-    let gate = one.llm.decides("yes", "Once.").waits();
-    one.llm.decides("yes", "Twice.");
-    let skewed = async {
-        one.llm.wait_for_requests(1).await;
-        other.later(30);
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        gate.open();
-    };
-    let (answer, ()) = tokio::join!(one.text("SM1", CALLER, "Hello"), skewed);
-    assert_eq!((one.llm.request_count(), answer.messaging().messages().len()), (1, 1));
 }
