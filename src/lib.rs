@@ -2,7 +2,8 @@
 //!
 //! The way of a request, and the order in which modules may know each other:
 //! [`routes`] → [`webhooks`] and [`api`] → [`app`] → [`conversation`], [`sms`], [`outbox`], [`synthesis`] → [`llm`], [`db`], [`twilio`],
-//! [`config`], [`quiet_hours`], [`clock`], [`body`], [`token`]. `ARCHITECTURE.md` tells the way of one spoken turn and of one text.
+//! [`config`], [`quiet_hours`], [`clock`], [`body`], [`token`],
+//! [`retry_after`]. `ARCHITECTURE.md` tells the way of one spoken turn and of one text.
 
 pub mod api;
 pub mod app;
@@ -15,6 +16,7 @@ pub mod gateway;
 pub mod llm;
 pub mod outbox;
 pub mod quiet_hours;
+pub mod retry_after;
 pub mod routes;
 pub mod server;
 pub mod sms;

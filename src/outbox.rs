@@ -108,7 +108,7 @@ impl Outbox {
             // A worker without a free place claims nothing, so that others can.
             let Some(mut free) = free_places(&places).await else { return };
             let now = self.clock.now();
-            match self.db.claim_jobs(now, now + LEASE, free.num_permits()).await {
+            match self.db.claim_jobs(now, LEASE, free.num_permits()).await {
                 Ok(jobs) if !jobs.is_empty() => {
                     for job in jobs {
                         let (outbox, place) = (self.clone(), free.split(1));
@@ -146,8 +146,8 @@ impl Outbox {
             REPLY | DRAFT | SEND => self.claims.work(&job, reply::GIVE_UP_AFTER, replier.go_on(&job)).await,
             VOICEMAIL => self.claims.work(&job, voicemail::GIVE_UP_AFTER, voicemails.go_on(&job)).await,
             SUMMARY => self.claims.work(&job, summary::GIVE_UP_AFTER, summariser.go_on(&job)).await,
-            // A newer version wrote it: leave it to that one.
-            other => warn!(job.id = job.id, job.kind = other, "The outbox holds a job of an unknown kind"),
+            // Of other kinds none is claimed.
+            _ => {}
         }
     }
 

@@ -151,8 +151,8 @@ CREATE TABLE opt_outs (
     PRIMARY KEY (peer_number, own_number)
 );
 
--- Work that must happen. Claiming a job moves run_at to the end of the lease and raises attempts, which is the
--- claim's number: a write under an older number matches no row.
+-- Work that must happen. Claiming a job moves run_at to the end of the lease, by the database's clock, and raises attempts,
+-- which is the claim's number: a write under an older number matches no row.
 CREATE TABLE jobs (
     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -167,14 +167,16 @@ CREATE INDEX jobs_due ON jobs (run_at) WHERE gave_up_at IS NULL;
 CREATE INDEX jobs_of_summaries ON jobs (subject_id) WHERE kind = 'summary';
 
 -- What a request with an Idempotency-Key was answered, so that its repetition does nothing twice. Without a status it is
--- still in flight.
+-- still in flight. The answer is erased with the user it tells of.
 CREATE TABLE idempotency_keys (
     route TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
+    user_id BIGINT REFERENCES users (id) ON DELETE CASCADE,
     status BIGINT,
     body TEXT,
     created_at BIGINT NOT NULL,
     PRIMARY KEY (route, idempotency_key)
 );
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+CREATE INDEX idempotency_keys_by_user ON idempotency_keys (user_id) WHERE user_id IS NOT NULL;

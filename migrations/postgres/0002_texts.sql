@@ -36,7 +36,7 @@ CREATE INDEX reply_parts_by_sid ON reply_parts (sid) WHERE sid IS NOT NULL;
 ALTER TABLE call_logs ADD COLUMN account_sid TEXT;
 
 -- The jobs of one lane are done one after the other, in the order of their ids. A claimed job is being worked on until run_at.
--- tried_since is when its patience began anew, if it was not when the job was written.
+-- tried_since is when its patience began: when it was first claimed, or anew.
 ALTER TABLE jobs ADD COLUMN lane TEXT;
 ALTER TABLE jobs ADD COLUMN claimed BOOLEAN NOT NULL DEFAULT FALSE;
 ALTER TABLE jobs ADD COLUMN tried_since BIGINT;

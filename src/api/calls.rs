@@ -3,7 +3,7 @@
 use super::Tag;
 use super::auth::Admin;
 use super::call_details::CallDetails;
-use super::idempotency::{Kept, Once};
+use super::idempotency::{Kept, Once, keyed};
 use super::outcome::{CONFLICT, NOT_FOUND, Outcome, REFUSED};
 use super::problem::Problem;
 use super::request::{InHeader, InPath, JsonBody};
@@ -19,7 +19,7 @@ use crate::twilio::rest::{CallUpdate, NewCall, RestError, retried};
 use poem::http::StatusCode;
 use poem::web::Data;
 use poem_openapi::payload::Json;
-use poem_openapi::types::Example;
+use poem_openapi::types::{Example, ToJSON};
 use poem_openapi::{Object, OpenApi};
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -72,10 +72,10 @@ impl CallsApi {
         key: InHeader<Option<Text<IdempotencyKey>>>,
         body: JsonBody<CallOrder>,
     ) -> Outcome<Once<CallDetails>, { NOT_FOUND | CONFLICT | REFUSED }> {
-        let (shared, order) = (app.0.clone(), Arc::new(body.0));
-        let placing = order.clone();
-        let work = async move { place(&shared, &placing).await };
-        Ok(Once::of(app.0, "POST /calls", key.0, order.as_ref(), work).await?)
+        let (shared, order) = (app.0.clone(), body.0);
+        let request = keyed("POST /calls", key.0, order.user_id.0, &order);
+        let work = async move { place(&shared, &order).await };
+        Ok(Once::of(app.0, request, work).await?)
     }
 
     /// Get a call
@@ -187,7 +187,7 @@ async fn place(app: &App, order: &CallOrder) -> Result<Kept, Problem> {
         CallDetails::of(&app.db, &placed.sid).await
     };
     Ok(match written.await {
-        Ok(call) => Kept::created(&call),
+        Ok(call) => Kept::created(call.to_json_string()),
         Err(cause) => {
             warn!(call.sid = placed.sid, error = %cause, "A call that was placed could not be written down");
             let detail = format!("The call {} was placed, but could not be written down: {cause}", placed.sid);

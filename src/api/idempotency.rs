@@ -38,9 +38,9 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// 201 with what was made.
-    pub(super) fn created(made: &impl ToJSON) -> Self {
-        Self { status: StatusCode::CREATED, body: made.to_json_string() }
+    /// 201 with what was made, as JSON.
+    pub(super) fn created(body: String) -> Self {
+        Self { status: StatusCode::CREATED, body }
     }
 
     /// A failure after something was done, or may have been done.
@@ -57,7 +57,7 @@ pub(super) struct Once<T> {
 }
 
 impl<T> Once<T> {
-    /// Carries `work` out, at most once for each key of a `route`. The work goes on when the client hangs up. Its `Err` says
+    /// Carries `work` out, at most once for each key. The work goes on when the client hangs up. Its `Err` says
     /// that nothing was done.
     ///
     /// # Errors
@@ -65,12 +65,9 @@ impl<T> Once<T> {
     /// whatever `work` fails with.
     pub(super) async fn of(
         app: &Arc<App>,
-        route: &'static str,
-        key: Option<Text<IdempotencyKey>>,
-        body: &impl ToJSON,
+        request: Option<KeyedRequest>,
         work: impl Future<Output = Result<Kept, Problem>> + Send + 'static,
     ) -> Result<Self, Problem> {
-        let request = key.map(|key| KeyedRequest { route, key: key.into_inner(), fingerprint: fingerprint(body) });
         let (done, answer) = oneshot::channel();
         let shared = app.clone();
         let task = async move {
@@ -87,6 +84,29 @@ impl<T> Once<T> {
         let (kept, replayed) = answer.await.map_err(|_| lost())??;
         Ok(Self { kept, replayed, made: PhantomData })
     }
+
+    /// The answer to work that was done just now, and kept by the unit that did it.
+    pub(super) fn now(kept: Kept) -> Self {
+        Self { kept, replayed: false, made: PhantomData }
+    }
+
+    /// The answer to a request of which this is known.
+    ///
+    /// # Errors
+    /// Those of [`Once::of`].
+    pub(super) fn before(app: &App, known: KeyClaim) -> Result<Self, Problem> {
+        Ok(Self { kept: earlier(app, known)?, replayed: true, made: PhantomData })
+    }
+}
+
+/// A request with a key, if it has one; its answer is erased with the user it tells of.
+pub(super) fn keyed(
+    route: &'static str,
+    key: Option<Text<IdempotencyKey>>,
+    user_id: i64,
+    body: &impl ToJSON,
+) -> Option<KeyedRequest> {
+    key.map(|key| KeyedRequest { route, key: key.into_inner(), fingerprint: fingerprint(body), user_id })
 }
 
 /// SHA-256 of a body as it was understood: neither blanks nor unknown fields make another one.
@@ -100,23 +120,9 @@ async fn carry_out(
     request: &KeyedRequest,
     work: impl Future<Output = Result<Kept, Problem>>,
 ) -> Result<(Kept, bool), Problem> {
-    let now = app.clock.now();
-    match app.db.claim_request(now, request).await? {
+    match app.db.claim_request(app.clock.now(), request).await? {
         KeyClaim::New => {}
-        KeyClaim::Answered { status, body } => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            return Ok((Kept { status, body }, true));
-        }
-        KeyClaim::Other => return Err(Problem::invalid_field(HEADER, "was used before, with another body")),
-        KeyClaim::InFlight { since } if now - since > micros(app.config.request_timeout + LOST_AFTER) => {
-            let detail = "An earlier request with this Idempotency-Key was interrupted: nobody knows whether it was carried \
-                          out. Look before you send it again with another key.";
-            return Err(Problem::conflict(detail));
-        }
-        KeyClaim::InFlight { .. } => {
-            let detail = "A request with this Idempotency-Key is still being carried out.";
-            return Err(Problem::conflict(detail).retry_after(SOON));
-        }
+        known => return Ok((earlier(app, known)?, true)),
     }
     let outcome = work.await;
     // Without this the key stays in flight, and a repetition is told so: nothing is done twice.
@@ -128,6 +134,26 @@ async fn carry_out(
         error!(route = request.route, error = %cause, "The answer to a request with an Idempotency-Key could not be kept");
     }
     outcome.map(|kept| (kept, false))
+}
+
+/// The answer to an earlier request with the same key.
+fn earlier(app: &App, known: KeyClaim) -> Result<Kept, Problem> {
+    let is_lost = |since| app.clock.now() - since > micros(app.config.request_timeout + LOST_AFTER);
+    match known {
+        KeyClaim::Answered { status, body } => {
+            Ok(Kept { status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body })
+        }
+        KeyClaim::Other => Err(Problem::invalid_field(HEADER, "was used before, with another body")),
+        KeyClaim::InFlight { since } if is_lost(since) => {
+            let detail = "An earlier request with this Idempotency-Key was interrupted: nobody knows whether it was carried \
+                          out. Look before you send it again with another key.";
+            Err(Problem::conflict(detail))
+        }
+        KeyClaim::InFlight { .. } | KeyClaim::New => {
+            let detail = "A request with this Idempotency-Key is still being carried out.";
+            Err(Problem::conflict(detail).retry_after(SOON))
+        }
+    }
 }
 
 impl<T: Send> IntoResponse for Once<T> {

@@ -100,7 +100,7 @@ impl JobsApi {
     ) -> Outcome<Json<Vec<Job>>> {
         let before = before.0.map_or(i64::MAX, |id| id.0);
         let state = state.0.as_ref().map(Text::as_str);
-        let jobs = app.db.jobs(app.clock.now(), state, before, limit.0.0).await?;
+        let jobs = app.db.jobs(state, before, limit.0.0).await?;
         Ok(Json(jobs.into_iter().map(Job::from).collect()))
     }
 

@@ -3,7 +3,7 @@
 use super::Tag;
 use super::auth::Admin;
 use super::history_entries::Sms;
-use super::idempotency::{Kept, Once};
+use super::idempotency::{Kept, Once, keyed};
 use super::outcome::{CONFLICT, NOT_FOUND, Outcome};
 use super::problem::Problem;
 use super::request::{InHeader, JsonBody};
@@ -13,9 +13,10 @@ use super::values::{Id, Whole};
 use crate::app::App;
 use crate::conversation::party::Person;
 use crate::db::DbError;
-use crate::db::outbound::OutboundText;
+use crate::db::idempotency::KeyedRequest;
+use crate::db::outbound::{OutboundText, Queued};
 use poem::web::Data;
-use poem_openapi::types::Example;
+use poem_openapi::types::{Example, ToJSON};
 use poem_openapi::{Object, OpenApi};
 use std::sync::Arc;
 use tracing::{info, warn};
@@ -48,28 +49,31 @@ impl SendsApi {
     /// Messaging Service of its account; in several numbered messages, if one does not hold it. In quiet hours
     /// (`SMS_QUIET_HOURS`, by the user's time zone) it waits for their end. The history tells what becomes of it. Nothing is
     /// sent to inactive users and to people who want no texts (409). When it is unknown whether the text was queued (503 that
-    /// says so), look before you try again: with the same key no second one is.
+    /// says so), repeat the request with the same key: no second one is.
     #[oai(path = "/send", method = "post", operation_id = "sendSms")]
     async fn send(
         &self,
         _admin: Admin,
         app: Data<&Arc<App>>,
         /// The client's own name for this request, kept for 24 hours. Its repetition, with the same key and body, gets the
-        /// first answer again and sends no second text. A request that came to nothing may be repeated. Another body is 422;
-        /// while the first request is in flight, or when it was interrupted, 409.
+        /// first answer again and sends no second text, whatever became of the first one. Another body is 422.
         #[oai(name = "Idempotency-Key")]
         key: InHeader<Option<Text<IdempotencyKey>>>,
         body: JsonBody<TextOrder>,
     ) -> Outcome<Once<Sms>, { NOT_FOUND | CONFLICT }> {
-        let (shared, order) = (app.0.clone(), Arc::new(body.0));
-        let sending = order.clone();
-        let work = async move { queue(&shared, &sending).await };
-        Ok(Once::of(app.0, "POST /sms/send", key.0, order.as_ref(), work).await?)
+        let (app, order) = (app.0, body.0);
+        let request = keyed("POST /sms/send", key.0, order.user_id.0, &order);
+        if let Some(request) = &request
+            && let Some(known) = app.db.known_request(app.clock.now(), request).await?
+        {
+            return Ok(Once::before(app, known)?);
+        }
+        Ok(queue(app, &order, request).await?)
     }
 }
 
-/// Queues a text. `Err` when none was queued.
-async fn queue(app: &App, order: &TextOrder) -> Result<Kept, Problem> {
+/// Queues a text, unless a request with the same key has done so.
+async fn queue(app: &App, order: &TextOrder, request: Option<KeyedRequest>) -> Result<Once<Sms>, Problem> {
     let user_id = order.user_id.0;
     let person = app.directory.person(user_id).await?.ok_or_else(|| no_user(user_id))?;
     if !person.is_active {
@@ -95,18 +99,19 @@ async fn queue(app: &App, order: &TextOrder) -> Result<Kept, Problem> {
         is_unsolicited: true,
         due_at: person.quiet_until(app.config.sms.quiet_hours, now).unwrap_or(now),
     };
-    match app.db.queue_unless_opted_out(text).await {
-        Ok(Some(queued)) => {
+    match app.db.queue_for_request(text, request, |queued| Sms::from(queued).to_json_string()).await {
+        Ok(Queued::Now { id, answer }) => {
             app.outbox.wake();
-            info!(message.id = queued.id, user.id = user_id, "Queued a text for a user");
-            Ok(Kept::created(&Sms::from(queued)))
+            info!(message.id = id, user.id = user_id, "Queued a text for a user");
+            Ok(Once::now(Kept::created(answer)))
         }
-        Ok(None) => Err(Problem::conflict(format!("The user {user_id} does not want to be written to."))),
+        Ok(Queued::Before(known)) => Once::before(app, known),
+        Ok(Queued::OptedOut) => Err(Problem::conflict(format!("The user {user_id} does not want to be written to."))),
         Err(DbError::OutOfReach(cause)) => {
             warn!(user.id = user_id, %cause, "It is unknown whether a text was queued");
-            let detail = "The database did not answer in time: it is unknown whether the text was queued, so it is not queued \
-                          again. Look at the user's history before you try again with another key.";
-            Ok(Kept::failed(&Problem::unavailable(detail, None)))
+            let detail = "The database did not answer in time: it is unknown whether the text was queued. With the same \
+                          Idempotency-Key the request may be repeated; without one look at the user's history before.";
+            Err(Problem::unavailable(detail, None))
         }
         Err(error) => Err(error.into()),
     }

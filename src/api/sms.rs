@@ -115,6 +115,7 @@ impl SmsApi {
             text: &text,
             media: &[],
             images: &[],
+            tries: 0,
             except: Except::Nothing,
         };
         let decided = app.sms.decide(asked).await?;

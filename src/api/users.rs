@@ -203,7 +203,7 @@ impl UsersApi {
 
     /// Delete a user
     ///
-    /// Erases the person: the user, the preferences and the whole history.
+    /// Erases the person: the user, the preferences, the whole history and what is still to be done about it.
     #[oai(path = "/:user_id", method = "delete", operation_id = "deleteUser")]
     async fn delete(
         &self,
@@ -214,6 +214,8 @@ impl UsersApi {
     ) -> Outcome<Deleted, NOT_FOUND> {
         let was_there = app.db.delete_user(user_id.0.0).await?;
         app.directory.forget().await;
+        // The next texts of the same numbers wait no longer.
+        app.outbox.wake();
         if was_there { Ok(Deleted::Deleted) } else { Err(no_user(user_id.0.0).into()) }
     }
 }

@@ -199,6 +199,12 @@ fn check_together(env: &mut Env, config: &Config) {
     {
         env.warn("DATABASE_URL names a file in the root folder; for the working directory write ./ before its name.");
     }
+    if !config.sms.quiet_window.is_zero() && twilio.account_sid.is_none() && twilio.accounts.is_empty() {
+        env.fault(
+            "SMS_QUIET_WINDOW",
+            "needs TWILIO_ACCOUNT_SID: replies after a quiet window are sent through its REST API",
+        );
+    }
     match (&twilio.account_sid, config.auth_token_generated) {
         (None, false) => env.warn(
             "TWILIO_ACCOUNT_SID is not set beside TWILIO_AUTH_TOKEN: texts cannot be sent later than their webhook, and \

@@ -284,6 +284,13 @@ fn nobody_is_transferred_to_a_number_of_ours() {
 }
 
 #[test]
+fn a_quiet_window_needs_an_account_to_reply_with() {
+    let window = ("SMS_QUIET_WINDOW", "3");
+    assert!(fault(&[window]).starts_with("SMS_QUIET_WINDOW: needs TWILIO_ACCOUNT_SID"));
+    assert!(!config(&[window, ("TWILIO_ACCOUNT_SID", SID)]).sms.quiet_window.is_zero());
+}
+
+#[test]
 fn accounts_beside_the_main_one_share_nothing_with_it_and_show_no_token() {
     const OTHER: &str = "ACfedcba9876543210fedcba9876543210";
     let entry = |sid: &str, more: &str| format!(r#"{{"account_sid":"{sid}","auth_token":"{TOKEN}"{more}}}"#);

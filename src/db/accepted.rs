@@ -1,5 +1,6 @@
 //! A text that came in is written with its reply job, in one transaction, before the model is asked.
 
+use super::dialect::{postgres_now, sqlite_now};
 use super::jobs::{Job, job_columns, lane};
 use super::messages::NewMessage;
 use super::{Db, DbError, in_transaction};
@@ -65,10 +66,12 @@ const ACCEPT_TEXTS: &str = concat!(
 /// The reply jobs of new texts, of a JSON list of [`JobRow`]. A job whose lane is free is claimed if its webhook wants it.
 const ACCEPT_JOBS: &str = concat!(
     "INSERT INTO jobs (kind, subject_id, run_at, attempts, claimed, lane, created_at) \
-     SELECT kind, subject_id, CASE WHEN is_free THEN lease_until ELSE at END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
+     SELECT kind, subject_id, CASE WHEN is_free THEN lease + ",
+    sqlite_now!(),
+    " ELSE at END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
      lane, at FROM (SELECT value ->> 'kind' AS kind, value ->> 'subject_id' AS subject_id, \
-     value ->> 'lease_until' AS lease_until, value ->> 'lane' AS lane, value ->> 'at' AS at, \
-     value ->> 'lease_until' IS NOT NULL AND ",
+     value ->> 'lease' AS lease, value ->> 'lane' AS lane, value ->> 'at' AS at, \
+     value ->> 'lease' IS NOT NULL AND ",
     lane_is_free!("value ->> 'lane'"),
     " AS is_free FROM jsonb_each($1)) WHERE TRUE RETURNING ",
     job_columns!()
@@ -86,14 +89,16 @@ const ACCEPT_POSTGRES: &str = concat!(
     lane_is_free!("$12::text"),
     " AS is_free) \
      INSERT INTO jobs (kind, subject_id, run_at, attempts, claimed, lane, created_at) \
-     SELECT $10, text.id, CASE WHEN is_free THEN $11::bigint ELSE $9::bigint END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
+     SELECT $10, text.id, CASE WHEN is_free THEN $11::bigint + ",
+    postgres_now!(),
+    " ELSE $9::bigint END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
      $12::text, $9::bigint FROM text, job WHERE text.reply_status IS NULL RETURNING ",
     job_columns!()
 );
 /// Two texts of one lane that arrive together must not both find it free.
 pub(super) const LOCK_LANE: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
 
-/// A new text with the end of its job's first lease, if the webhook wants one.
+/// A new text with the length of its job's first lease, if the webhook wants one.
 #[derive(Serialize)]
 struct AcceptRow {
     #[serde(skip)]
@@ -101,21 +106,21 @@ struct AcceptRow {
     #[serde(flatten)]
     new: NewMessage,
     #[serde(skip)]
-    lease_until: Option<Micros>,
+    lease: Option<Micros>,
 }
 
 #[derive(Serialize)]
 struct JobRow {
     kind: &'static str,
     subject_id: i64,
-    lease_until: Option<Micros>,
+    lease: Option<Micros>,
     lane: String,
     at: Micros,
 }
 
 impl Db {
-    /// Writes a text and its job of this `kind` in one transaction. With `lease_until` the job is claimed by the caller until
-    /// then, unless an earlier one of its lane is unfinished; without, or if so, it waits for the outbox (attempts 0). `None`
+    /// Writes a text and its job of this `kind` in one transaction. With a `lease` the job is claimed by the caller for
+    /// that long, unless an earlier one of its lane is unfinished; without, or if so, it waits for the outbox (attempts 0). `None`
     /// when the text was here before, or is not to be answered: [`Db::message_by_sid`] then tells what became of it.
     ///
     /// # Errors
@@ -124,11 +129,11 @@ impl Db {
         &self,
         new: NewMessage,
         kind: &'static str,
-        lease_until: Option<Micros>,
+        lease: Option<Micros>,
     ) -> Result<Option<Job>, DbError> {
         let pool = match self {
             Self::Sqlite { writer, .. } => {
-                return writer.gather("text", accept_rows, AcceptRow { kind, new, lease_until }).await;
+                return writer.gather("text", accept_rows, AcceptRow { kind, new, lease }).await;
             }
             Self::Postgres(pool) => pool,
         };
@@ -146,7 +151,7 @@ impl Db {
                 .bind(&new.media)
                 .bind(new.at)
                 .bind(kind)
-                .bind(lease_until)
+                .bind(lease)
                 .bind(&lane)
                 .bind(&new.messaging_service_sid)
                 .bind(&new.profile_name)
@@ -174,8 +179,8 @@ fn accept_rows<'c>(
         let mut lanes = HashSet::new();
         let due = rows.iter().zip(&texts).filter_map(|(row, text)| {
             let (subject_id, lane) = ((*text)?, lane(&row.new.to, &row.new.from));
-            let lease_until = row.lease_until.filter(|_| lanes.insert(lane.clone()));
-            Some(JobRow { kind: row.kind, subject_id, lease_until, lane, at: row.new.at })
+            let lease = row.lease.filter(|_| lanes.insert(lane.clone()));
+            Some(JobRow { kind: row.kind, subject_id, lease, lane, at: row.new.at })
         });
         let due: Vec<JobRow> = due.collect();
         if due.is_empty() {

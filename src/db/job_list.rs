@@ -1,5 +1,6 @@
 //! The outbox's rows as operators see them.
 
+use super::dialect::{postgres_now, sqlite_now};
 use super::jobs::{DRAFT, REPLY};
 use super::outbound::SEND;
 use super::{Db, DbError, read, unit};
@@ -40,13 +41,35 @@ pub enum Retry {
     Unknown,
 }
 
-/// The columns of a [`ListedJob`], at the time `$now`.
+/// The columns of a [`ListedJob`]. Leases are by the database's clock.
 macro_rules! listed {
-    ($now:literal) => {
+    ($now:ident) => {
         concat!(
             "id, kind, CASE WHEN gave_up_at IS NOT NULL THEN 'gave_up' WHEN claimed AND run_at > ",
-            $now,
+            $now!(),
             " THEN 'running' ELSE 'waiting' END AS state, subject_id, lane, run_at, attempts, last_error, created_at"
+        )
+    };
+}
+
+macro_rules! list {
+    ($now:ident) => {
+        concat!(
+            "SELECT * FROM (SELECT ",
+            listed!($now),
+            " FROM jobs WHERE id < $1) AS listed WHERE CAST($2 AS TEXT) IS NULL OR state = $2 ORDER BY id DESC LIMIT $3"
+        )
+    };
+}
+
+macro_rules! retry {
+    ($now:ident) => {
+        concat!(
+            "UPDATE jobs SET run_at = $1, gave_up_at = NULL, claimed = FALSE, tried_since = $1 \
+             WHERE id = $2 AND (gave_up_at IS NOT NULL OR NOT claimed OR run_at <= ",
+            $now!(),
+            ") RETURNING ",
+            listed!($now)
         )
     };
 }
@@ -56,19 +79,9 @@ impl Db {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn jobs(
-        &self,
-        now: Micros,
-        state: Option<&str>,
-        before: i64,
-        limit: i64,
-    ) -> Result<Vec<ListedJob>, DbError> {
-        let text = concat!(
-            "SELECT * FROM (SELECT ",
-            listed!("$1"),
-            " FROM jobs WHERE id < $2) AS listed WHERE CAST($3 AS TEXT) IS NULL OR state = $3 ORDER BY id DESC LIMIT $4"
-        );
-        read!(self, fetch_all, text, now, before, state, limit)
+    pub async fn jobs(&self, state: Option<&str>, before: i64, limit: i64) -> Result<Vec<ListedJob>, DbError> {
+        let text = self.text(list!(sqlite_now), list!(postgres_now));
+        read!(self, fetch_all, text, before, state, limit)
     }
 
     /// Makes a job that waits or was given up due now, and begins its patience anew; its text is no longer shown as failed.
@@ -76,16 +89,9 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn retry_job(&self, now: Micros, id: i64) -> Result<Retry, DbError> {
+        let text = self.text(retry!(sqlite_now), retry!(postgres_now));
         unit!(self, [], |c| {
-            let due: Option<ListedJob> = sqlx::query_as(concat!(
-                "UPDATE jobs SET run_at = $1, gave_up_at = NULL, claimed = FALSE, tried_since = $1 \
-                 WHERE id = $2 AND (gave_up_at IS NOT NULL OR NOT claimed OR run_at <= $1) RETURNING ",
-                listed!("$1")
-            ))
-            .bind(now)
-            .bind(id)
-            .fetch_optional(&mut *c)
-            .await?;
+            let due: Option<ListedJob> = sqlx::query_as(text).bind(now).bind(id).fetch_optional(&mut *c).await?;
             let Some(job) = due else {
                 let known: Option<(i64,)> =
                     sqlx::query_as("SELECT id FROM jobs WHERE id = $1").bind(id).fetch_optional(&mut *c).await?;

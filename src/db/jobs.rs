@@ -1,5 +1,6 @@
 //! The outbox's rows: work that must happen, even after a crash.
 
+use super::dialect::{postgres_now, sqlite_now};
 use super::opt_outs::heed_refusal;
 use super::outbound::SEND;
 use super::{Db, DbError, read, unit};
@@ -26,7 +27,7 @@ pub struct Job {
     pub subject_id: i64,
     /// How often it was claimed, this time included; 0 when it waits for its turn.
     pub attempts: i64,
-    /// Since when it is tried: when it was written, or when it was begun anew.
+    /// Since when it is tried: when it was first claimed, or when it was begun anew.
     pub tried_since: Micros,
 }
 
@@ -59,43 +60,63 @@ macro_rules! is_next {
     };
 }
 
-/// The claim; `$lock` keeps two workers on PostgreSQL from waiting for the same rows.
+/// Whether it is to be done, and this version knows how; what a newer one wrote is left to that one.
+macro_rules! is_doable {
+    () => {
+        "gave_up_at IS NULL AND kind IN ('reply', 'draft', 'send', 'voicemail', 'summary')"
+    };
+}
+
+/// The claim of jobs that are due by our clock, or whose lease is over by the database's. `$lock` keeps two workers on PostgreSQL
+/// from waiting for the same rows.
 macro_rules! claim {
-    ($lock:literal) => {
+    ($now:ident, $lock:literal) => {
         concat!(
-            "WITH due AS MATERIALIZED (SELECT id FROM jobs WHERE run_at <= $1 AND gave_up_at IS NULL AND ",
+            "WITH now AS MATERIALIZED (SELECT theirs, CASE WHEN $1 > theirs THEN $1 ELSE theirs END AS latest FROM (SELECT ",
+            $now!(),
+            " AS theirs) AS clock), \
+             due AS MATERIALIZED (SELECT id FROM jobs WHERE run_at <= (SELECT latest FROM now) \
+             AND run_at <= CASE WHEN claimed THEN (SELECT theirs FROM now) ELSE $1 END AND ",
+            is_doable!(),
+            " AND ",
             is_next!(),
             " ORDER BY run_at, id LIMIT $3 ",
             $lock,
-            ") UPDATE jobs SET run_at = $2, attempts = attempts + 1, claimed = TRUE WHERE id IN (SELECT id FROM due) RETURNING ",
+            ") UPDATE jobs SET run_at = (SELECT theirs FROM now) + $2, attempts = attempts + 1, claimed = TRUE, \
+             tried_since = CASE WHEN attempts = 0 THEN $1 ELSE tried_since END WHERE id IN (SELECT id FROM due) RETURNING ",
             job_columns!()
         )
     };
 }
 
+macro_rules! renew {
+    ($now:ident) => {
+        concat!("UPDATE jobs SET run_at = $3 + ", $now!(), " WHERE id = $1 AND attempts = $2")
+    };
+}
+
 impl Db {
-    /// Claims the jobs that have been due for longest, at most `most`, until `lease_until`; after that they may be claimed again.
-    /// Of a lane only the oldest unfinished job is claimed, so that nothing overtakes.
+    /// Claims the jobs that have been due for longest, at most `most`, for the length of a `lease`; after that they may be claimed
+    /// again. Leases are by the database's clock, for those of several machines may differ by more. Of a lane only the oldest
+    /// unfinished job is claimed, so that nothing overtakes.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn claim_jobs(&self, now: Micros, lease_until: Micros, most: usize) -> Result<Vec<Job>, DbError> {
-        let text = self.text(claim!(""), claim!("FOR UPDATE SKIP LOCKED"));
+    pub async fn claim_jobs(&self, now: Micros, lease: Micros, most: usize) -> Result<Vec<Job>, DbError> {
+        let text = self.text(claim!(sqlite_now, ""), claim!(postgres_now, "FOR UPDATE SKIP LOCKED"));
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        unit!(self, [], |c| {
-            Ok(sqlx::query_as(text).bind(now).bind(lease_until).bind(most).fetch_all(&mut *c).await?)
-        })
+        unit!(self, [], |c| { Ok(sqlx::query_as(text).bind(now).bind(lease).bind(most).fetch_all(&mut *c).await?) })
     }
 
-    /// Holds a claimed job until `lease_until`. False when it is no longer the claimant's.
+    /// Holds a claimed job for another `lease`. False when it is no longer the claimant's.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn renew_claim(&self, job: &Job, lease_until: Micros) -> Result<bool, DbError> {
-        let (id, attempts) = (job.id, job.attempts);
+    pub async fn renew_claim(&self, job: &Job, lease: Micros) -> Result<bool, DbError> {
+        let (id, attempts, text) = (job.id, job.attempts, self.text(renew!(sqlite_now), renew!(postgres_now)));
         unit!(self, [], |c| {
-            let query = sqlx::query("UPDATE jobs SET run_at = $3 WHERE id = $1 AND attempts = $2");
-            Ok(query.bind(id).bind(attempts).bind(lease_until).execute(&mut *c).await?.rows_affected() > 0)
+            let query = sqlx::query(text).bind(id).bind(attempts).bind(lease);
+            Ok(query.execute(&mut *c).await?.rows_affected() > 0)
         })
     }
 
@@ -199,13 +220,16 @@ impl Db {
         })
     }
 
-    /// When the next job is due that need not wait for another one of its lane; `None` when nothing waits.
+    /// When the next job is due that nobody has claimed and that need not wait for another one of its lane; `None` when nothing
+    /// waits.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn next_job_at(&self) -> Result<Option<Micros>, DbError> {
         let text = concat!(
-            "SELECT run_at FROM jobs WHERE gave_up_at IS NULL AND ",
+            "SELECT run_at FROM jobs WHERE NOT claimed AND ",
+            is_doable!(),
+            " AND ",
             is_next!(),
             " ORDER BY run_at, id LIMIT 1"
         );

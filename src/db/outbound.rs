@@ -1,6 +1,7 @@
 //! Texts that answer none: what the assistant sends a caller, notices to users, and what an administrator sends them. They are
 //! rows of the log of texts like replies, and go out the same way.
 
+use super::idempotency::{KeyClaim, KeyedRequest, claim_request, keep_response};
 use super::jobs::lane;
 use super::messages::Message;
 use super::{Db, DbError, unit};
@@ -38,6 +39,22 @@ pub struct OutboundText {
     pub due_at: Micros,
 }
 
+/// What came of a request to send a text.
+#[derive(Debug)]
+pub enum Queued {
+    /// It will be sent.
+    Now {
+        /// Its row.
+        id: i64,
+        /// What the request is answered.
+        answer: String,
+    },
+    /// A request with the same key came before.
+    Before(KeyClaim),
+    /// Its receiver does not want to be written to.
+    OptedOut,
+}
+
 /// Queues the text `$new` within the transaction `$c`; its row's id if it is new. A text that nobody asked for has a lane of its
 /// own, in which it may wait without holding up an answer.
 macro_rules! queue_text {
@@ -72,8 +89,7 @@ macro_rules! queue_text {
             .fetch_one(&mut *$c)
             .await?;
             sqlx::query(
-                "INSERT INTO jobs (kind, subject_id, run_at, tried_since, attempts, lane, created_at) \
-                 VALUES ($1, $2, $3, $3, 0, $4, $5)",
+                "INSERT INTO jobs (kind, subject_id, run_at, attempts, lane, created_at) VALUES ($1, $2, $3, 0, $4, $5)",
             )
             .bind($crate::db::outbound::SEND)
             .bind(id)
@@ -105,21 +121,38 @@ impl Db {
         unit!(self, [new], |c| { Ok(queue_text!(c, new).is_some()) })
     }
 
-    /// Writes a text and the job that sends it; `None` when its receiver does not want to be written to.
+    /// Writes a text and the job that sends it, unless its receiver does not want to be written to. With a keyed `request` what it is
+    /// answered (`answer`, as 201) is kept in the same unit, so that however this ends its repetition sends no second text.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn queue_unless_opted_out(&self, new: OutboundText) -> Result<Option<Message>, DbError> {
-        unit!(self, [new], |c| {
+    pub async fn queue_for_request(
+        &self,
+        new: OutboundText,
+        request: Option<KeyedRequest>,
+        answer: fn(Message) -> String,
+    ) -> Result<Queued, DbError> {
+        unit!(self, [new, request], |c| {
             let text = "SELECT 1 FROM opt_outs WHERE peer_number = $1 AND own_number IN ($2, $3) LIMIT 1";
             let query = sqlx::query_as(text).bind(&new.to).bind(&new.from).bind(new.messaging_service_sid.as_deref());
             let found: Option<(i32,)> = query.fetch_optional(&mut *c).await?;
             if found.is_some() {
-                return Ok(None);
+                return Ok(Queued::OptedOut);
             }
-            let Some(id) = queue_text!(c, new) else { return Ok(None) };
+            if let Some(request) = &request {
+                match claim_request!(c, new.at, request) {
+                    KeyClaim::New => {}
+                    known => return Ok(Queued::Before(known)),
+                }
+            }
+            let id = queue_text!(c, new);
             let text = "SELECT * FROM sms_logs WHERE id = $1";
-            Ok(sqlx::query_as(text).bind(id).fetch_optional(&mut *c).await?)
+            let message: Message = sqlx::query_as(text).bind(id).fetch_one(&mut *c).await?;
+            let (id, answer) = (message.id, answer(message));
+            if let Some(request) = &request {
+                keep_response!(c, request, 201_u16, &answer);
+            }
+            Ok(Queued::Now { id, answer })
         })
     }
 }

@@ -144,12 +144,25 @@ impl Db {
         })
     }
 
-    /// Erases a user with preferences and history; false when there is no such user.
+    /// Erases a user with preferences, history, and what is to be done about it; false when there is no such user.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn delete_user(&self, id: i64) -> Result<bool, DbError> {
+        // What is being written down of the user is waited for, so that its job is seen. SQLite has one writer.
+        let lock = self.text("SELECT id FROM users WHERE id = $1", "SELECT id FROM users WHERE id = $1 FOR UPDATE");
         unit!(self, [], |c| {
+            sqlx::query(lock).bind(id).execute(&mut *c).await?;
+            for jobs in [
+                "DELETE FROM jobs WHERE kind IN ('reply', 'draft', 'send') \
+                 AND subject_id IN (SELECT id FROM sms_logs WHERE user_id = $1)",
+                "DELETE FROM jobs WHERE kind = 'voicemail' \
+                 AND subject_id IN (SELECT id FROM voicemails WHERE user_id = $1)",
+                "DELETE FROM jobs WHERE kind = 'summary' \
+                 AND subject_id IN (SELECT id FROM conversation_logs WHERE user_id = $1)",
+            ] {
+                sqlx::query(jobs).bind(id).execute(&mut *c).await?;
+            }
             Ok(sqlx::query("DELETE FROM users WHERE id = $1").bind(id).execute(&mut *c).await?.rows_affected() > 0)
         })
     }

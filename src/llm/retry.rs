@@ -4,11 +4,10 @@ use std::{future::Future, time::Duration};
 
 use async_openai::error::OpenAIError;
 use backon::{ExponentialBuilder, Retryable};
-use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::LlmError;
+use crate::retry_after::retry_after;
 
 /// The longest pause between two attempts, when the server names none.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -156,18 +155,6 @@ fn next_pause(hint: Option<Duration>, planned: Duration, left: Duration) -> Opti
     (pause < left).then_some(pause)
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which is read against the server's own `Date`, so that
-/// neither clock needs to be right.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let date = |value: &str| OffsetDateTime::parse(value, &Rfc2822).ok();
-    let now = headers.get(DATE).map(HeaderValue::to_str)?.ok().and_then(date)?;
-    Some(Duration::try_from(date(value)? - now).unwrap_or(Duration::ZERO))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,24 +182,5 @@ mod tests {
         assert_eq!(next_pause(Some(SECOND * 3), SECOND, SECOND * 5), Some(SECOND * 3));
         assert_eq!(next_pause(Some(SECOND * 7), SECOND, SECOND * 5), None);
         assert_eq!(next_pause(Some(Duration::ZERO), SECOND, SECOND * 5), Some(SECOND));
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let read = |retry: &'static str, date: Option<&'static str>| {
-            let mut headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(retry))]);
-            headers.extend(date.map(|date| (DATE, HeaderValue::from_static(date))));
-            retry_after(&headers)
-        };
-        let noon = Some("Wed, 21 Oct 2026 12:00:00 GMT");
-        assert_eq!(read("7", None), Some(SECOND * 7));
-        assert_eq!(read("0.5", None), Some(SECOND / 2));
-        assert_eq!(read("Wed, 21 Oct 2026 12:00:30 GMT", noon), Some(SECOND * 30));
-        assert_eq!(read("Wed, 21 Oct 2026 11:00:00 GMT", noon), Some(Duration::ZERO));
-        assert_eq!(read("Wed, 21 Oct 2026 12:00:30 GMT", None), None);
-        for odd in ["-3", "soon", "NaN", "inf", ""] {
-            assert_eq!(read(odd, noon), None, "{odd}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 }

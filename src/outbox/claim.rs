@@ -10,11 +10,13 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 /// How long a claim holds without being renewed; after that another worker takes the job up.
-pub const LEASE: Micros = 25 * SECOND;
-/// How often the holder renews its claim.
-const RENEWAL: Duration = Duration::from_secs(8);
-/// The longest time between two tries.
+pub const LEASE: Micros = 15 * SECOND;
+/// How often the holder renews its claim: a lease survives a lost renewal.
+const RENEWAL: Duration = Duration::from_secs(5);
+/// The longest time between two tries, unless a server names a longer one.
 const LONGEST_PAUSE: Micros = 600 * SECOND;
+/// The longest time that a server may name: by then the job may be given up.
+const LONGEST_NAMED: Micros = 24 * 3600 * SECOND;
 
 /// Why a job is not done yet, and what to do about it.
 #[derive(Debug)]
@@ -75,14 +77,14 @@ impl Claims {
         Self { db, clock }
     }
 
-    /// Works on a job; what fails is put off, and given up `patience` after the job was written.
+    /// Works on a job; what fails is put off, and given up `patience` after it was first tried.
     pub async fn work(&self, job: &Job, patience: Micros, work: impl Future<Output = Result<(), Setback>>) {
         if let Err(setback) = self.held(job, work).await {
             self.put_off(job, patience, setback).await;
         }
     }
 
-    /// Works while renewing the claim.
+    /// Works while renewing the claim; no longer than it is ours.
     pub fn held<T>(
         &self,
         job: &Job,
@@ -93,7 +95,9 @@ impl Claims {
         let renew = async move {
             loop {
                 tokio::time::sleep(RENEWAL).await;
-                self.db.renew_claim(job, self.clock.now() + LEASE).await.ok();
+                if let Ok(false) = self.db.renew_claim(job, LEASE).await {
+                    break;
+                }
             }
         };
         async move {
@@ -132,13 +136,13 @@ impl Claims {
 }
 
 /// The wait before the next try: two seconds, doubled each time up to ten minutes, a little more at random so that what
-/// failed together is not tried together; at least `after`.
+/// failed together is not tried together; at least `after`, for a day.
 fn backoff(attempts: i64, after: Option<Duration>) -> Micros {
     let doubled = (2 * SECOND) << (attempts - 1).clamp(0, 9);
-    let base = doubled.min(LONGEST_PAUSE).max(after.map_or(0, crate::clock::micros).min(LONGEST_PAUSE));
+    let base = doubled.min(LONGEST_PAUSE).max(after.map_or(0, crate::clock::micros).min(LONGEST_NAMED));
     // Without randomness they are tried together, which is no fault.
     let random = getrandom::u32().unwrap_or(0) >> 16;
-    base + base / 4 * Micros::from(random) / Micros::from(u16::MAX)
+    base + base.min(LONGEST_PAUSE) / 4 * Micros::from(random) / Micros::from(u16::MAX)
 }
 
 #[cfg(test)]
@@ -151,6 +155,9 @@ mod tests {
             let wait = backoff(attempts, None) / SECOND;
             assert!((low..=high).contains(&wait), "{attempts}: {wait}");
         }
-        assert!(backoff(1, Some(Duration::from_secs(30))) >= 30 * SECOND);
+        for (named, low, high) in [(30, 30, 38), (3600, 3600, 3750), (u64::MAX, 86_400, 86_550)] {
+            let wait = backoff(1, Some(Duration::from_secs(named))) / SECOND;
+            assert!((low..=high).contains(&wait), "{named}: {wait}");
+        }
     }
 }

@@ -202,6 +202,7 @@ impl Replier {
             text: &due.text,
             media: &due.media,
             images: &images,
+            tries: due.job.attempts,
             except: Except::Text(due.job.subject_id),
         };
         let decided = self.sms.decide(text).await.map_err(|error| match error {

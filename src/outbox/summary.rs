@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::info;
 
-/// A call that could not be summed up this long after its first turn is given up. A call may last four hours of it.
-pub(super) const GIVE_UP_AFTER: Micros = 8 * 3600 * SECOND;
+/// A call that could not be summed up in this time is given up.
+pub(super) const GIVE_UP_AFTER: Micros = 4 * 3600 * SECOND;
 /// The turns that are read, from the end of the call.
 const MOST_TURNS: i64 = 200;
 

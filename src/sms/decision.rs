@@ -48,6 +48,8 @@ pub struct Text<'a> {
     pub media: &'a [Attached],
     /// Those of them that the model is shown.
     pub images: &'a [Image],
+    /// How often its job was tried, this time included; 0 when it has none, and whoever asks is told of failures.
+    pub tries: i64,
     /// Its row, which is not part of what was said before.
     pub except: Except,
 }
@@ -78,8 +80,8 @@ impl SmsService {
         Self { db, llm, clock, role: Arc::from(role), timeout, config: Arc::new(config.clone()) }
     }
 
-    /// Decides about a text with what was said before in mind. Stores nothing. A model that was asked twice and gave nothing
-    /// usable is unsure and has no reply: a person has to look.
+    /// Decides about a text with what was said before in mind. Stores nothing. A text that there is no use in asking about again
+    /// is left to a person: the model is unsure and has no reply.
     ///
     /// # Errors
     /// When the model does not answer in time, or the history cannot be read.
@@ -105,7 +107,7 @@ impl SmsService {
         let mut prompt = Prompt { system, messages: thread.messages, ..Prompt::default() };
         let elapsed_ms = || started.elapsed().as_secs_f64() * 1000.0;
         let mut decision = match self.llm.decide(&prompt, self.timeout).await {
-            Err(error @ LlmError::Unusable(_)) => {
+            Err(error) if is_hopeless(&error, text.tries) => {
                 warn!(%error, "A text waits for a person");
                 return Ok(Decided { decision: nothing_usable(&error), elapsed_ms: elapsed_ms() });
             }
@@ -173,9 +175,24 @@ impl SmsService {
     }
 }
 
+/// A model that does not answer in time is asked this often, which takes some ten minutes: its server may just be slow.
+const MOST_TIMEOUTS: i64 = 8;
+
 /// What the model is told of a reply of its own that is too long; it comes last in the conversation.
 const TOO_LONG: &str =
     "Your last message is the reply you wrote, and it is too long. Decide as before, and write a shorter one.";
+
+/// Whether a person has to look, for the text would only hold up those after it: the model was asked twice and gave nothing
+/// usable, its server refuses what it is told (too long, or not liked by a filter), or it never comes to an end. Other refusals are
+/// over the settings.
+fn is_hopeless(error: &LlmError, tries: i64) -> bool {
+    match error {
+        LlmError::Unusable(_) => true,
+        LlmError::Rejected { status: 400 | 413 | 422 } => tries > 0,
+        LlmError::Timeout => tries >= MOST_TIMEOUTS,
+        LlmError::Rejected { .. } | LlmError::Unavailable { .. } => false,
+    }
+}
 
 /// The decision where the model gave none.
 fn nothing_usable(error: &LlmError) -> TextDecision {

@@ -13,6 +13,8 @@ pub enum Keyword {
 }
 
 const STOP: [&str; 8] = ["STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"];
+/// Those that mean nothing else where more words are around them: "Please cancel" may be about an appointment.
+const PLAIN_STOP: [&str; 4] = ["STOP", "STOPALL", "UNSUBSCRIBE", "OPTOUT"];
 const START: [&str; 2] = ["START", "UNSTOP"];
 const HELP: [&str; 2] = ["HELP", "INFO"];
 
@@ -42,7 +44,7 @@ pub fn keyword(text: &str, opt_out_type: Option<&str>) -> Option<Keyword> {
 /// messages only, takes no notice of it. `is_courtesy` tells whether the other words are nothing more. A question is none.
 pub fn is_polite_stop(text: &str, is_courtesy: impl Fn(&str) -> bool) -> bool {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    let is_stop = |word: &&str| keyword(word, None) == Some(Keyword::Stop);
+    let is_stop = |word: &&str| PLAIN_STOP.iter().any(|stop| word.eq_ignore_ascii_case(stop));
     let (stops, others): (Vec<&str>, Vec<&str>) = words.partition(is_stop);
     if stops.is_empty() || others.is_empty() || text.contains(['?', '？']) {
         return false;
@@ -103,6 +105,7 @@ mod tests {
         }
         for text in [
             "stop by at five?",
+            "Please cancel",
             "Stop. I need help",
             "Stop it. Thanks",
             "Please don't stop",

@@ -1,16 +1,19 @@
 //! The few calls of Twilio's REST API that the gateway makes (api.twilio.com/2010-04-01, form in, JSON out).
 
+mod hosts;
 #[cfg(test)]
 mod tests;
 
 use crate::config::AccountSid;
+use crate::retry_after::retry_after;
+use hosts::{recording_url, redirects, twilios};
 use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::time::Duration;
 use tracing::debug;
 
-/// A whole exchange must be done in this time; well under a job's lease.
+/// A whole exchange must be done in this time; under a job's lease.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Fetching a recording may take longer.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -101,7 +104,7 @@ pub struct PlacedCall {
     pub status: String,
 }
 
-/// A URL as Twilio is told it over REST: it is asked twice more whatever went wrong, where the default is once and only when no
+/// A URL of ours as Twilio is told it for reports: it is asked twice more whatever went wrong, where the default is once and only when no
 /// connection could be made. The fragment is neither sent nor signed (usage/webhooks/webhooks-connection-overrides).
 pub fn retried(url: &str) -> String {
     format!("{url}#rc=2&rp=all")
@@ -167,7 +170,11 @@ impl Rest {
     /// # Errors
     /// When the system offers no TLS.
     pub fn client() -> Result<reqwest::Client, reqwest::Error> {
-        reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(Duration::from_secs(4)).build()
+        reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(Duration::from_secs(4))
+            .redirect(redirects())
+            .build()
     }
 
     /// A client for the account at `base_url` (Twilio's, or a stand-in's).
@@ -253,7 +260,7 @@ impl Rest {
     }
 
     /// The MP3 of a recording, by the `RecordingUrl` of a webhook. The account's credentials go to Twilio alone: another
-    /// host's URL is not asked, and a redirect to another host is followed without them.
+    /// host's URL is not asked, and a redirect is followed only to where Twilio stores files, without them.
     ///
     /// # Errors
     /// See [`RestError`]; [`RestError::Unusable`] when it is not Twilio's or more than 20 MB long.
@@ -329,25 +336,6 @@ impl<'a> NewCall<'a> {
     }
 }
 
-/// Where the MP3 of a recording is, if Twilio has it.
-fn recording_url(url: &str, base_url: &str) -> Option<Url> {
-    let mut url = twilios(url, base_url)?;
-    if !url.path().ends_with(".mp3") {
-        url.set_path(&format!("{}.mp3", url.path()));
-    }
-    Some(url)
-}
-
-/// A URL of Twilio's: https on a host of twilio.com, or the REST API's own origin.
-fn twilios(url: &str, base_url: &str) -> Option<Url> {
-    let url = Url::parse(url).ok()?;
-    let host = url.host_str()?;
-    let is_twilios = url.scheme() == "https" && (host == "twilio.com" || host.ends_with(".twilio.com"));
-    let is_bases = || Url::parse(base_url).is_ok_and(|base| base.origin() == url.origin());
-    let is_bare = url.username().is_empty() && url.password().is_none();
-    (is_bare && (is_twilios || is_bases())).then_some(url)
-}
-
 /// A successful answer's document, or what the failure means.
 async fn read<T: serde::de::DeserializeOwned>(response: reqwest::Response) -> Result<T, RestError> {
     let response = sound(response).await?;
@@ -360,10 +348,9 @@ async fn sound(response: reqwest::Response) -> Result<reqwest::Response, RestErr
     if status.is_success() {
         return Ok(response);
     }
-    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
     match status {
         StatusCode::TOO_MANY_REQUESTS => {
-            Err(RestError::NotTaken { status: 429, retry_after: retry_after.map(Duration::from_secs) })
+            Err(RestError::NotTaken { status: 429, retry_after: retry_after(response.headers()) })
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(RestError::Credentials(status.as_u16())),
         _ if status.is_server_error() => Err(RestError::Unknown(format!("status {}", status.as_u16()))),

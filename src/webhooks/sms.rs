@@ -18,6 +18,7 @@ use crate::sms::machines::nobody;
 use crate::sms::media::Attached;
 use crate::sms::waiting::waiting;
 use crate::twilio::address::Address;
+use crate::twilio::rest::retried;
 use crate::twilio::twiml;
 use crate::twilio::voices;
 use keywords::{answer_keyword, keyword_of};
@@ -58,7 +59,7 @@ struct Reply {
 /// Where Twilio reports the progress of this job's reply.
 fn status_callback(app: &App, job_id: i64) -> String {
     let named = app.config.sms.status_callback.clone();
-    named.unwrap_or_else(|| link(app, &format!("/twilio/sms/status/{job_id}")))
+    named.unwrap_or_else(|| retried(&link(app, &format!("/twilio/sms/status/{job_id}"))))
 }
 
 /// The reply that goes out with the answer to the webhook, if any.
@@ -135,8 +136,8 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         return Ok(None);
     }
     let place = app.outbox.place(deadline).await;
-    let claimed_until = place.is_some().then_some(now + LEASE);
-    let Some(job) = app.db.accept_message(new, REPLY, claimed_until).await? else {
+    let lease = place.is_some().then_some(LEASE);
+    let Some(job) = app.db.accept_message(new, REPLY, lease).await? else {
         return stored_reply(app, text, deadline).await;
     };
     if job.attempts == 0 {

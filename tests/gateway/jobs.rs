@@ -1,7 +1,8 @@
 //! What is still to be done, what was given up, and what happens while Twilio refuses the credentials.
 
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use serde_json::{Value, json};
+use sqlx::Connection;
 
 const OTHER: &str = "+14155550199";
 const DAY: i64 = 24 * 3600;
@@ -91,4 +92,61 @@ on_both_databases! {
         app.later(60);
         assert_eq!(app.twilio.wait_for_sent(1).await[0].body, "Late for SM1.");
     }
+
+    async fn who_was_erased_leaves_no_job_behind(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        app.twilio.fails(400, 21211);
+        text_answered_late(&app, "SM1", CALLER).await;
+        app.until("/jobs/?state=gave_up", |jobs| jobs[0].is_object()).await;
+        assert_eq!(app.api("DELETE", "/users/1", None).await.status, 204);
+        assert_eq!(app.get("/jobs/").await, json!([]));
+    }
+
+    async fn the_patience_of_a_reply_behind_a_paused_one_begins_with_its_first_try(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        app.twilio.fails(401, 20003);
+        app.twilio.fails(401, 20003);
+        text_answered_late(&app, "SM1", CALLER).await;
+        app.until("/health/", |health| health["sending"] == "paused").await;
+        app.text("SM2", CALLER, "And?").await;
+        app.later(25 * 3600);
+        app.twilio.wait_for_posts(2).await;
+        app.llm.decides("yes", "Two.");
+        app.until("/jobs/?state=waiting", |jobs| jobs.as_array().unwrap().len() == 2).await;
+        app.twilio.takes_then_fails(503, 20503);
+        app.later(70);
+        app.twilio.wait_for_posts(4).await;
+        let jobs = app.until("/jobs/", |jobs| jobs[0]["state"] != "running" && jobs[0]["last_error"].is_string()).await;
+        assert_eq!((&jobs[0]["state"], &jobs[0]["attempts"]), (&json!("waiting"), &json!(1)), "{jobs}");
+    }
+
+    async fn nothing_is_sent_before_the_time_that_twilio_names(database) {
+        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+        app.twilio.fails_with_retry_after(429, 20429, 3600);
+        text_answered_late(&app, "SM1", CALLER).await;
+        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
+        app.later(3500);
+        // A text of somebody else that is due by now shows that the outbox has looked.
+        text_answered_late(&app, "SM2", OTHER).await;
+        assert_eq!(app.twilio.wait_for_sent(1).await[0].to, OTHER);
+        app.later(1000);
+        assert_eq!(app.twilio.wait_for_sent(2).await[1].to, CALLER);
+    }
+}
+
+#[tokio::test]
+async fn a_job_of_a_kind_that_only_a_newer_version_knows_is_left_to_it() {
+    let Some(database) = Database::postgres().await else { return };
+    let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
+    let mut connection = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+    let newer = "INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) VALUES ('translation', 1, 1, 0, 1)";
+    sqlx::query(newer).execute(&mut connection).await.unwrap();
+    // What is due after it is done.
+    text_answered_late(&app, "SM1", CALLER).await;
+    app.twilio.wait_for_sent(1).await;
+    app.later(60);
+    text_answered_late(&app, "SM2", OTHER).await;
+    app.twilio.wait_for_sent(2).await;
+    let jobs = app.until("/jobs/", |jobs| jobs.as_array().unwrap().len() == 1).await;
+    assert_eq!((&jobs[0]["kind"], &jobs[0]["attempts"]), (&json!("translation"), &json!(0)));
 }

@@ -33,7 +33,6 @@ mod relay_lost;
 mod relay_sounds;
 mod relay_wishes;
 mod reply_reports;
-mod review_texts;
 mod schema;
 mod segments;
 mod sends;

@@ -102,6 +102,16 @@ on_both_databases! {
         assert_eq!(*asked.lock().unwrap(), [None]);
     }
 
+    async fn a_picture_is_not_followed_to_a_host_that_is_not_twilios(database) {
+        let app = TestApp::start_with(&database, &[SEES]).await;
+        let stranger = Server::start(|_| vec![Step::Write(response(200, &[("Content-Type", "image/jpeg")], JPEG))]).await;
+        app.twilio.moves(&path("ME1"), &format!("http://localhost:{}/stored", stranger.address().port()));
+        app.llm.always_decides("yes", "Thanks.");
+        let url = format!("{}{}", app.twilio.base_url(), path("ME1"));
+        comes_with(&app, "MM1", &[(&url, "image/jpeg")]).await.messaging();
+        assert_eq!(told(&app), "Look!\n(With it came a picture (image/jpeg).)");
+    }
+
     async fn no_more_than_four_pictures_are_shown(database) {
         let app = TestApp::start_with(&database, &[SEES]).await;
         app.twilio.gives_out(&path("ME1"), "image/jpeg", JPEG);

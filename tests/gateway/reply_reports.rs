@@ -48,6 +48,7 @@ on_both_databases! {
         app.llm.decides("yes", "Nobody gets this.");
         let answer = app.text("SM1", CALLER, "Hello").await.messaging();
         let path = answer.find("Message").unwrap().attr("statusCallback").unwrap().to_owned();
+        assert!(path.ends_with("#rc=2&rp=all"), "a report that finds the gateway restarting is delivered again: {path}");
         reports(&app, &path, "SMreply", "undelivered", &[("ErrorCode", "30006")]).await;
         let text = app.get("/history/1/sms").await[0].clone();
         assert_eq!((&text["reply_status"], &text["error_code"]), (&json!("undelivered"), &json!(30006)));

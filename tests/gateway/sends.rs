@@ -1,8 +1,9 @@
 //! Texts that an administrator sends to users, and the hours in which they wait.
 
 use crate::api_support::{faulty_fields, problem};
-use crate::support::app::{Answer, CALLER, KEY, OURS, TestApp, on_both_databases};
+use crate::support::app::{Answer, CALLER, Database, KEY, OURS, TestApp, on_both_databases};
 use serde_json::{Value, json};
+use sqlx::Connection;
 use switchboard::clock::{Clock, to_utc};
 
 const OTHER: &str = "+14155550199";
@@ -92,8 +93,8 @@ on_both_databases! {
         let user = app.user("ann", CALLER).await;
         let body = order(user);
         let (one, two) = tokio::join!(send_with(&app, "one", &body), send_with(&app, "one", &body));
-        assert!([one.status, two.status].iter().all(|status| [201, 409].contains(status)), "{one:?} {two:?}");
-        let first = if one.status == 201 { one } else { two };
+        assert_eq!((one.status, two.status, &one.body), (201, 201, &two.body));
+        let first = one;
         let again = send_with(&app, "one", &body).await;
         assert_eq!((again.status, &again.body), (201, &first.body));
         assert_eq!(again.headers["idempotency-replayed"], "true");
@@ -159,4 +160,39 @@ on_both_databases! {
         assert_eq!((&text["reply_status"], &text["reason"]), (&json!("canceled"), &json!("inactive user")));
         assert_eq!(app.twilio.post_count(), 0);
     }
+
+    async fn the_words_to_who_was_erased_are_not_told_again(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        assert_eq!(send_with(&app, "one", &order(user)).await.status, 201);
+        app.twilio.wait_for_sent(1).await;
+        assert_eq!(app.api("DELETE", &format!("/users/{user}"), None).await.status, 204);
+        assert_eq!(send_with(&app, "one", &order(user)).await.status, 404);
+    }
+
+    async fn a_key_tells_what_was_sent_though_nobody_may_write_any_more(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        let first = send_with(&app, "one", &order(user)).await;
+        app.text("SM1", CALLER, "STOP").await;
+        assert_eq!(send_with(&app, "one", &order(user)).await.body, first.body);
+        assert_eq!(send_with(&app, "two", &order(user)).await.status, 409);
+    }
+}
+
+#[tokio::test]
+async fn a_text_and_the_answer_to_its_request_are_kept_together_or_not_at_all() {
+    let Some(database) = Database::postgres().await else { return };
+    let app = TestApp::start(&database).await;
+    let user = app.user("ann", CALLER).await;
+    let mut connection = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$; \
+                  CREATE TRIGGER refuse BEFORE UPDATE ON idempotency_keys FOR EACH ROW EXECUTE FUNCTION refuse()";
+    sqlx::raw_sql(refuse).execute(&mut connection).await.unwrap();
+    assert_eq!(send_with(&app, "one", &order(user)).await.status, 500);
+    assert_eq!(app.get(&format!("/history/{user}/sms")).await, json!([]));
+    sqlx::raw_sql("DROP TRIGGER refuse ON idempotency_keys").execute(&mut connection).await.unwrap();
+    let sent = send_with(&app, "one", &order(user)).await;
+    assert_eq!((sent.status, sent.headers.get("idempotency-replayed")), (201, None));
+    app.twilio.wait_for_sent(1).await;
 }

@@ -14,6 +14,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 30;
+/// Of two gateways; enough for every moment of a text.
+const ROUNDS_OF_TWO: usize = 6;
 const TEXTS: usize = 50;
 /// The latest moment of a kill: about when the last of the texts is answered.
 const LATEST_KILL_MS: u64 = 500;
@@ -100,24 +102,28 @@ async fn each_text_is_answered_once(database: &Database) {
             *replies.entry(reply).or_insert(0) += 1;
         }
     }
+    each_once(&program, &around, replies, ROUNDS).await;
+}
+
+/// Waits until all texts are answered, and counts rows and replies: those that went as TwiML, and those that were sent.
+async fn each_once(program: &Program, around: &Around, mut replies: HashMap<String, usize>, rounds: usize) {
     let in_twiml: usize = replies.values().sum();
     let started = Instant::now();
-    while in_twiml + around.twilio.sent().len() < ROUNDS * TEXTS && started.elapsed() < LEASES_END {
+    while in_twiml + around.twilio.sent().len() < rounds * TEXTS && started.elapsed() < LEASES_END {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     for sent in around.twilio.sent() {
         *replies.entry(sent.body).or_insert(0) += 1;
     }
-    let texts = history(&program).await;
-    for text in (0..ROUNDS).flat_map(|round| (0..TEXTS).map(move |n| Text::new(round, n))) {
+    let texts = history(program).await;
+    for text in (0..rounds).flat_map(|round| (0..TEXTS).map(move |n| Text::new(round, n))) {
         let (replies, rows) = (replies.get(&text.reply()).unwrap_or(&0), texts.get(&text.sid).unwrap_or(&0));
         assert_eq!((*replies, *rows), (1, 1), "replies to and rows of {}: {}", text.sid, program.logged());
     }
-    println!("{in_twiml} of {} replies went as TwiML", ROUNDS * TEXTS);
+    println!("{in_twiml} of {} replies went as TwiML; the rest in {:?}", rounds * TEXTS, started.elapsed());
 }
 
-/// REVIEW: the same with two gateways on one database, of which one is killed in each round; what is not answered is delivered again to
-/// the other. It passes; it is here because nothing else shows it.
+/// In each round one is killed; what it did not answer is delivered again to the other.
 #[tokio::test]
 async fn of_two_gateways_one_is_killed_again_and_again_and_each_text_is_answered_once() {
     let Some(database) = Database::postgres().await else { return };
@@ -135,7 +141,7 @@ async fn of_two_gateways_one_is_killed_again_and_again_and_each_text_is_answered
         Program::serve(&folders[1], &as_given(&settings)).await,
     ];
     let mut replies = HashMap::new();
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS_OF_TWO {
         let texts: Vec<Text> = (0..TEXTS).map(|n| Text::new(round, n)).collect();
         let bases = [programs[0].base(), programs[1].base()];
         // The two texts of a sender come to different gateways.
@@ -164,20 +170,7 @@ async fn of_two_gateways_one_is_killed_again_and_again_and_each_text_is_answered
             *replies.entry(reply).or_insert(0) += 1;
         }
     }
-    let in_twiml: usize = replies.values().sum();
-    let started = Instant::now();
-    while in_twiml + around.twilio.sent().len() < ROUNDS * TEXTS && started.elapsed() < LEASES_END {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    println!("{in_twiml} of {} replies went as TwiML; settled after {:?}", ROUNDS * TEXTS, started.elapsed());
-    for sent in around.twilio.sent() {
-        *replies.entry(sent.body).or_insert(0) += 1;
-    }
-    let texts = history(&programs[0]).await;
-    for text in (0..ROUNDS).flat_map(|round| (0..TEXTS).map(move |n| Text::new(round, n))) {
-        let (replies, rows) = (replies.get(&text.reply()).unwrap_or(&0), texts.get(&text.sid).unwrap_or(&0));
-        assert_eq!((*replies, *rows), (1, 1), "replies to and rows of {}: {}", text.sid, programs[0].logged());
-    }
+    each_once(&programs[0], &around, replies, ROUNDS_OF_TWO).await;
 }
 
 /// One text; two of each round are of the same sender.
