@@ -30,6 +30,7 @@ mod recordings;
 mod relay;
 mod relay_sounds;
 mod reply_reports;
+mod review_texts;
 mod schema;
 mod segments;
 mod sends;

@@ -41,6 +41,8 @@ struct State {
     files: HashMap<String, (String, Vec<u8>)>,
     moved: HashMap<String, String>,
     fetches: usize,
+    /// Whether messages stay queued: they have no DateSent then, and no filter by it finds them.
+    queued: bool,
 }
 
 enum Mishap {
@@ -111,6 +113,19 @@ impl FakeTwilio {
         let gate = Gate::closed();
         self.next(Mishap::DoneAndHeld(gate.clone()));
         gate
+    }
+
+    /// Does what the next POST asks, and answers the one after it with an error.
+    pub fn takes_then_fails(&self, status: u16, twilio_code: u32) {
+        let open = Gate::closed();
+        open.open();
+        self.next(Mishap::DoneAndHeld(open));
+        self.fails(status, twilio_code);
+    }
+
+    /// From now on no message is sent: all stay queued.
+    pub fn keeps_messages_queued(&self) {
+        lock(&self.state).queued = true;
     }
 
     /// Answers the next GET with an error.
