@@ -31,7 +31,7 @@ CREATE TABLE reply_parts (
     error_code BIGINT,
     PRIMARY KEY (text_id, position)
 );
-CREATE INDEX reply_parts_by_sid ON reply_parts (sid) WHERE sid IS NOT NULL;
+CREATE UNIQUE INDEX reply_parts_by_sid ON reply_parts (sid) WHERE sid IS NOT NULL;
 
 ALTER TABLE call_logs ADD COLUMN account_sid TEXT;
 

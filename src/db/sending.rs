@@ -93,6 +93,25 @@ impl Db {
         })
     }
 
+    /// Takes the intent to send a message back: Twilio surely did not take it, so there is nothing to look for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_back_send(&self, job: &Job, position: i64) -> Result<(), DbError> {
+        let (text_id, id, attempts) = (job.subject_id, job.id, job.attempts);
+        unit!(self, [], |c| {
+            let text = "UPDATE sms_logs SET reply_status = 'pending', send_started_at = NULL WHERE id = $1 AND reply_sid IS NULL \
+                        AND reply_status = 'sending' AND EXISTS (SELECT 1 FROM jobs WHERE id = $2 AND attempts = $3)";
+            let query = sqlx::query(text).bind(text_id).bind(id).bind(attempts);
+            if query.execute(&mut *c).await?.rows_affected() > 0 && position != WHOLE {
+                let text =
+                    "UPDATE reply_parts SET status = 'pending' WHERE text_id = $1 AND position = $2 AND sid IS NULL";
+                sqlx::query(text).bind(text_id).bind(position).execute(&mut *c).await?;
+            }
+            Ok(())
+        })
+    }
+
     /// Ends a reply job whose receiver told us to stop: what is not sent will not be.
     ///
     /// # Errors

@@ -75,6 +75,8 @@ pub struct Due {
     pub service: Option<String>,
     /// Whether it answers none: then it is sent through the service, else from the address that was written to.
     pub is_outbound: bool,
+    /// Whether its receiver did not ask for it, so that quiet hours hold it back.
+    pub is_unsolicited: bool,
     /// What the sender is called on WhatsApp or RCS.
     pub profile_name: Option<String>,
     /// What was written.
@@ -132,12 +134,6 @@ impl Replier {
             // A report has told the outcome of a send.
             return self.sent(&due, sid, message.reply_status.unwrap_or_default()).await;
         }
-        if message.unsolicited && message.send_started_at.is_none() {
-            // Preferences may have changed since it was queued.
-            if let Some(end) = due.person.quiet_until(self.quiet_hours, self.clock.now()) {
-                return Err(Setback::Paused("it waits for the end of the quiet hours".to_owned(), end));
-            }
-        }
         match message.reply_text {
             Some(reply) => self.send(&due, &reply, message.send_started_at).await,
             None => {
@@ -169,6 +165,7 @@ impl Replier {
             account: message.account(),
             service: message.messaging_service_sid.clone(),
             is_outbound: message.direction == "outbound",
+            is_unsolicited: message.unsolicited,
             profile_name: message.profile_name.clone(),
             media: texts.iter().filter_map(|text| Some(Attached::of(text.id, text.media.as_deref()?))).collect(),
             text: texts.into_iter().map(|text| text.incoming_text).collect::<Vec<_>>().join("\n"),

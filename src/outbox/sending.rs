@@ -3,7 +3,7 @@
 
 use super::claim::Setback;
 use super::reply::{Due, Replier};
-use crate::clock::{Micros, SECOND, to_utc};
+use crate::clock::{Micros, SECOND};
 use crate::config::Config;
 use crate::db::DbError;
 use crate::db::jobs::Job;
@@ -11,7 +11,7 @@ use crate::db::replies::Sent;
 use crate::db::reply_reports::ReplyReport;
 use crate::db::sending::{Part, WHOLE};
 use crate::sms::length::numbered;
-use crate::twilio::rest::{Outgoing, Rest, RestError, Sender, SentMessage, retried};
+use crate::twilio::rest::{OVER_REST, Outgoing, Rest, RestError, Sender, SentMessage, Sought, retried};
 use std::sync::Arc;
 use tracing::info;
 
@@ -63,18 +63,11 @@ impl Replier {
         let mut begun = begun;
         for Part { position, body, .. } in parts.iter().filter(|part| part.sid.is_none()) {
             let Some(sent) = self.deliver(due, *position, body, begun.take()).await? else { return Ok(()) };
-            let (job_id, text_id) = (due.job.id, due.job.subject_id);
+            let text_id = due.job.subject_id;
             info!(message.id = text_id, reply.sid = sent.sid, position, "Sent a part of the reply to text {text_id}");
-            // It is a report like any other, which may have come before.
-            let report = ReplyReport {
-                reply_sid: sent.sid,
-                from: due.to.clone(),
-                to: due.from.clone(),
-                status: sent.status,
-                error_code: None,
-                job: Some((job_id, *position)),
-            };
-            self.db.record_reply_status(self.clock.now(), report).await?;
+            if !self.is_recorded(due, *position, &sent).await? {
+                return Err(Setback::Later("another message has its sid".to_owned(), None));
+            }
         }
         Ok(self.db.drop_job(&due.job).await?)
     }
@@ -96,8 +89,15 @@ impl Replier {
         if self.is_canceled(due).await? {
             return Ok(None);
         }
+        let now = self.clock.now();
+        if due.is_unsolicited
+            // Preferences may have changed since it was queued.
+            && let Some(end) = due.person.quiet_until(self.quiet_hours, now)
+        {
+            return Err(Setback::Paused("it waits for the end of the quiet hours".to_owned(), end));
+        }
         let rest = self.rest(due)?;
-        if !self.db.begin_send(self.clock.now(), &due.job, position).await? {
+        if !self.db.begin_send(now, &due.job, position).await? {
             return Ok(None);
         }
         let callback = self.status_callback.as_ref().map(|callback| callback.url(&due.job, position));
@@ -105,23 +105,46 @@ impl Replier {
         if matches!(answer, Ok(_) | Err(RestError::Refused { .. } | RestError::NotTaken { .. })) {
             self.pause.end(rest.account_sid());
         }
+        // One whose outcome was unknown before may still turn up.
+        if begun.is_none() && answer.as_ref().is_err_and(RestError::is_certain) {
+            // If this fails, it is looked for in vain.
+            self.db.take_back_send(&due.job, position).await.ok();
+        }
         Ok(Some(known(self.answered(rest, answer)?)))
     }
 
     /// The message whose sending was begun then, if Twilio has it.
     async fn find(&self, due: &Due, position: i64, body: &str, begun: Micros) -> Result<Option<SentMessage>, Setback> {
         let rest = self.rest(due)?;
-        let since = begun - CLOCKS_DIFFER;
-        // Twilio's filter knows days only.
-        let day = to_utc(since).date().to_string();
-        let found = self.answered(rest, rest.find_sent(&outgoing(due, body, None), &day).await)?;
-        for sent in found {
-            let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since));
-            if is_ours && !self.db.is_of_another_message(&sent.sid, due.job.subject_id, position).await? {
-                return Ok(Some(known(sent)));
+        let sought = Sought { to: &due.from, from: sender(due), since: begun - CLOCKS_DIFFER };
+        let listed = rest.messages(&sought).await.map_err(|error| match error {
+            // It is the look-up that is refused: what became of the message is still unknown.
+            refused @ RestError::Refused { .. } => RestError::Unknown(refused.to_string()),
+            other => other,
+        });
+        let listed = self.answered(rest, listed)?;
+        for message in listed.into_iter().filter(|message| message.direction == OVER_REST && message.says(body)) {
+            let sent = known(message.sent);
+            if self.is_recorded(due, position, &sent).await? {
+                return Ok(Some(sent));
             }
         }
         Ok(None)
+    }
+
+    /// Writes down what Twilio tells of a message, which is a report like any other and may have come before. False when the sid
+    /// is another message's.
+    async fn is_recorded(&self, due: &Due, position: i64, sent: &SentMessage) -> Result<bool, DbError> {
+        let report = ReplyReport {
+            reply_sid: sent.sid.clone(),
+            from: due.to.clone(),
+            to: due.from.clone(),
+            status: sent.status.clone(),
+            error_code: sent.error_code,
+            job: Some((due.job.id, position)),
+        };
+        let about = self.db.record_reply_status(self.clock.now(), report).await?;
+        Ok(about == Some((due.job.subject_id, position)))
     }
 
     /// Whether the receiver told us to stop; then the job is ended.
@@ -179,13 +202,10 @@ fn known(mut sent: SentMessage) -> SentMessage {
 }
 
 fn outgoing<'a>(due: &'a Due, body: &'a str, status_callback: Option<&'a str>) -> Outgoing<'a> {
-    let service = due.service.as_deref().filter(|_| due.is_outbound);
-    let from = service.map_or(Sender::Address(&due.to), Sender::Service);
-    Outgoing { to: &due.from, from, body, status_callback }
+    Outgoing { to: &due.from, from: sender(due), body, status_callback }
 }
 
-/// Whether Twilio's time (RFC 2822, whole seconds) is not before `since`.
-fn is_after(at: &str, since: Micros) -> bool {
-    time::OffsetDateTime::parse(at, &time::format_description::well_known::Rfc2822)
-        .map_or(true, |at| at.unix_timestamp() >= since / SECOND)
+fn sender(due: &Due) -> Sender<'_> {
+    let service = due.service.as_deref().filter(|_| due.is_outbound);
+    service.map_or(Sender::Address(&due.to), Sender::Service)
 }

@@ -155,6 +155,7 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         to: text.to.clone(),
         service: text.messaging_service_sid.clone(),
         is_outbound: false,
+        is_unsolicited: false,
         profile_name: text.profile_name.clone(),
         text: text.text.clone(),
     };

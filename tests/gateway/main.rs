@@ -16,6 +16,7 @@ mod history;
 mod jobs;
 mod lanes;
 mod long_replies;
+mod lookups;
 mod machines;
 mod model_failures;
 mod opt_outs;

@@ -1,7 +1,7 @@
 //! REVIEW: each of these stories fails and shows a fault in how texts are handled. Whoever mends one moves its story to where it
 //! belongs (named in its comment) and takes it from here.
 
-use crate::support::app::{ACCOUNT, CALLER, Database, OURS, TOKEN, TestApp, on_both_databases};
+use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use serde_json::json;
 use sqlx::Connection;
 use std::time::Duration;
@@ -11,16 +11,6 @@ const SERVICE: &str = "MG00000000000000000000000000000001";
 const LATE: (&str, &str) = ("SMS_REPLY_BUDGET", "0.05");
 const HOUR: i64 = 3600;
 
-/// Somebody else sends a message from our number, or Twilio does for a `<Message>`: it is in Twilio's list and not known here.
-async fn is_in_twilios_list(app: &TestApp, body: &str) {
-    let url = format!("{}/2010-04-01/Accounts/{ACCOUNT}/Messages.json", app.twilio.base_url());
-    let form = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs([("To", CALLER), ("From", OURS), ("Body", body)])
-        .finish();
-    let request = app.http.post(url).header("content-type", "application/x-www-form-urlencoded").body(form);
-    assert_eq!(request.basic_auth(ACCOUNT, Some(TOKEN)).send().await.unwrap().status(), 201);
-}
-
 /// A text whose reply comes too late for its webhook.
 async fn text_answered_late(app: &TestApp, sid: &str, reply: &str) {
     let gate = app.llm.decides("yes", reply).waits();
@@ -29,52 +19,6 @@ async fn text_answered_late(app: &TestApp, sid: &str, reply: &str) {
 }
 
 on_both_databases! {
-    // outbox/reply.rs send_again: a reply that Twilio never took is taken for the <Message> with the same words that went out a
-    // moment before, whose sid nobody has told yet; it is lost. (-> texts.rs)
-    async fn lost_reply_when_the_same_words_went_out_as_twiml_a_moment_before(database) {
-        let named = ("SMS_STATUS_CALLBACK", "https://reports.example.com/");
-        let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.5"), named]).await;
-        app.llm.decides("yes", "OK.");
-        assert_eq!(app.text("SM1", CALLER, "First").await.messaging().messages(), ["OK."]);
-        is_in_twilios_list(&app, "OK.").await;
-        app.twilio.fails(500, 20500);
-        let gate = app.llm.decides("yes", "OK.").waits();
-        assert!(app.text("SM2", CALLER, "Second").await.messaging().is_empty());
-        gate.open();
-        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
-        app.later(60);
-        app.until("/jobs/", |jobs| jobs == &json!([])).await;
-        assert_eq!(app.twilio.sent().len(), 2, "the second text has no reply");
-    }
-
-    // twilio/rest.rs find_sent: only the first page of Twilio's list is read. (-> texts.rs)
-    async fn double_reply_when_the_first_one_is_on_the_second_page_of_twilios_list(database) {
-        let app = TestApp::start_with(&database, &[LATE]).await;
-        app.twilio.accepts_but_drops_connection();
-        text_answered_late(&app, "SM1", "Once only.").await;
-        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
-        for n in 0..50 {
-            is_in_twilios_list(&app, &format!("Something else {n}")).await;
-        }
-        app.later(60);
-        app.until("/jobs/", |jobs| jobs == &json!([])).await;
-        let replies = app.twilio.sent().iter().filter(|sent| sent.body == "Once only.").count();
-        assert_eq!(replies, 1, "it was sent twice");
-    }
-
-    // twilio/rest.rs find_sent: the list is filtered by DateSent, which a message that is still queued at Twilio does not have.
-    // (The fake is told to be like that; -> texts.rs)
-    async fn double_reply_when_the_first_one_is_still_queued_at_twilio(database) {
-        let app = TestApp::start_with(&database, &[LATE]).await;
-        app.twilio.keeps_messages_queued();
-        app.twilio.accepts_but_drops_connection();
-        text_answered_late(&app, "SM1", "Once only.").await;
-        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
-        app.later(60);
-        app.until("/jobs/", |jobs| jobs == &json!([])).await;
-        assert_eq!(app.twilio.sent().len(), 1, "it was sent twice");
-    }
-
     // db/reply_reports.rs: 21610 in a report (the only way to hear of it for a <Message>) is no opt-out. (-> opt_outs.rs)
     async fn no_opt_out_when_a_report_tells_of_21610(database) {
         let app = TestApp::start(&database).await;
@@ -236,23 +180,6 @@ on_both_databases! {
         assert_eq!(app.get("/history/1/sms").await[0]["reply_status"], "answered");
     }
 
-    // outbox/reply.rs go_on: quiet hours are looked at before the first try only, and even a send that Twilio surely did not take (429)
-    // counts as begun; so a text that nobody asked for is sent in the middle of the night. (-> sends.rs)
-    async fn a_text_whose_first_try_failed_is_sent_in_quiet_hours(database) {
-        let time = |hours: i64| {
-            let time = switchboard::clock::to_utc(switchboard::clock::Clock::default().now() + hours * HOUR * 1_000_000);
-            format!("{:02}:{:02}", time.hour(), time.minute())
-        };
-        let app = TestApp::start_with(&database, &[("SMS_QUIET_HOURS", &format!("{}-{}", time(1), time(4)))]).await;
-        let user = app.user("ann", CALLER).await;
-        app.twilio.fails(429, 20429);
-        app.create("/sms/send", json!({ "user_id": user, "text": "Buy now." })).await;
-        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
-        app.later(2 * HOUR);
-        app.until("/jobs/", |jobs| jobs == &json!([]) || jobs[0]["last_error"].as_str().unwrap().contains("quiet")).await;
-        assert_eq!(app.twilio.sent().len(), 0);
-    }
-
     // db/idempotency.rs: what an erased user was sent is told for another day to whoever repeats the request. (-> sends.rs)
     async fn the_words_to_who_was_erased_stay_behind_their_key(database) {
         let app = TestApp::start(&database).await;
@@ -268,19 +195,6 @@ on_both_databases! {
         assert_eq!(app.api("DELETE", &format!("/users/{user}"), None).await.status, 204);
         let again = send().await;
         assert!(!again.body.contains("Your results are in."), "{}", again.body);
-    }
-
-    // twilio/rest.rs find_sent: bodies are compared as they are, but Twilio lists those of a trial account with its words before them.
-    // (-> texts.rs)
-    async fn double_reply_of_a_trial_account(database) {
-        let app = TestApp::start_with(&database, &[LATE]).await;
-        app.twilio.fails(500, 20500);
-        text_answered_late(&app, "SM1", "Once only.").await;
-        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
-        is_in_twilios_list(&app, "Sent from your Twilio trial account - Once only.").await;
-        app.later(60);
-        app.until("/jobs/", |jobs| jobs == &json!([])).await;
-        assert_eq!(app.twilio.sent().len(), 1, "it was sent twice");
     }
 
     // outbox.rs AT_ONCE: one slow model request of each of 32 people (or as many summaries of calls) keeps everybody else's text from
@@ -317,32 +231,6 @@ on_both_databases! {
         app.llm.decides("yes", reply);
         let replies = app.text("SM1", CALLER, "Where?").await.messaging().messages();
         assert!(replies[0].contains("https://en.wikipedia.org/wiki/Hobson’s_choice"), "{replies:?}");
-    }
-
-    // db/replies.rs progress_message, outbox/reply.rs go_on: a send that Twilio surely did not take (429, no connection) counts as
-    // one whose outcome is unknown: every new try asks for the list first, which doubles the requests of who is told to ask less,
-    // and lets an equal message that is not ours be taken for the reply. (-> jobs.rs)
-    async fn a_send_that_was_surely_not_taken_is_looked_up(database) {
-        let app = TestApp::start_with(&database, &[LATE]).await;
-        app.twilio.fails(429, 20429);
-        text_answered_late(&app, "SM1", "Later.").await;
-        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
-        app.later(60);
-        app.until("/jobs/", |jobs| jobs == &json!([])).await;
-        assert_eq!((app.twilio.sent().len(), app.twilio.lookup_count()), (1, 0));
-    }
-
-    // outbox/claim.rs From<RestError>: a look-up that Twilio refuses (4xx) is taken for a refusal of the reply, which is shown as
-    // failed though its receiver may have it. (-> texts.rs)
-    async fn a_refused_look_up_ends_a_reply_whose_outcome_is_unknown(database) {
-        let app = TestApp::start_with(&database, &[LATE]).await;
-        app.twilio.accepts_but_drops_connection();
-        app.twilio.fails_lookup(404, 20404);
-        text_answered_late(&app, "SM1", "Once only.").await;
-        app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
-        app.later(60);
-        let jobs = app.until("/jobs/", |jobs| jobs[0]["last_error"].as_str().unwrap().contains("404")).await;
-        assert_eq!(jobs[0]["state"], "waiting");
     }
 
     // sms/keywords.rs is_polite_stop: only a full stop, an exclamation mark or a new line may be between the word and the politeness; the

@@ -252,8 +252,9 @@ impl TestApp {
         }
     }
 
-    /// Moves the clock on and lets the worker see it.
+    /// Moves the clock on, Twilio's too, and lets the worker see it.
     pub fn later(&self, seconds: i64) {
+        self.twilio.later(seconds);
         self.clock.advance(seconds);
         if let Some(gateway) = &self.gateway {
             gateway.app().outbox.wake();
