@@ -3,12 +3,15 @@
 //! where it stands.
 
 use super::jobs::Job;
-use super::{Db, DbError, unit};
-use crate::clock::Micros;
+use super::{Db, DbError, read, unit};
+use crate::clock::{Micros, SECOND};
 use sqlx::FromRow;
 
 /// Where the only message of a reply is: in the text's own row.
 pub const WHOLE: i64 = 0;
+
+/// On WhatsApp people may be written to, other than with a template, for so long after they wrote.
+pub const WHATSAPP_WINDOW: Micros = 24 * 3600 * SECOND;
 
 /// One message of a reply.
 #[derive(Debug, Clone, FromRow)]
@@ -91,6 +94,17 @@ impl Db {
             );
             Ok(query.bind(text_id).bind(id).bind(attempts).bind(now).execute(&mut *c).await?.rows_affected() > 0)
         })
+    }
+
+    /// Whether this WhatsApp address wrote to that one of ours since then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn wrote_on_whatsapp(&self, theirs: &str, ours: &str, since: Micros) -> Result<bool, DbError> {
+        let text = "SELECT 1 FROM sms_logs WHERE from_number = $1 AND to_number = $2 AND channel = 'whatsapp' \
+                    AND direction = 'inbound' AND created_at >= $3 LIMIT 1";
+        let found: Option<(i32,)> = read!(self, fetch_optional, text, theirs, ours, since)?;
+        Ok(found.is_some())
     }
 
     /// Takes the intent to send a message back: Twilio surely did not take it, so there is nothing to look for.

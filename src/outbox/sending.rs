@@ -2,21 +2,29 @@
 //! is looked up before it is sent again.
 
 use super::claim::Setback;
-use super::reply::{Due, Replier};
+use super::reply::{Due, GIVE_UP_AFTER, Replier};
 use crate::clock::{Micros, SECOND};
 use crate::config::Config;
 use crate::db::DbError;
-use crate::db::jobs::Job;
+use crate::db::jobs::{ANSWER, Job};
 use crate::db::replies::Sent;
 use crate::db::reply_reports::ReplyReport;
-use crate::db::sending::{Part, WHOLE};
+use crate::db::sending::{Part, WHATSAPP_WINDOW, WHOLE};
 use crate::sms::length::numbered;
-use crate::twilio::rest::{OVER_REST, Outgoing, Rest, RestError, Sender, SentMessage, Sought, retried};
+use crate::twilio::address::Address;
+use crate::twilio::rest::{IN_TWIML, OVER_REST, Outgoing, Rest, RestError, Sender, SentMessage, Sought, retried};
 use std::sync::Arc;
 use tracing::info;
 
+/// A reply in TwiML that Twilio has reported nothing of for so long is looked for.
+const UNREPORTED_AFTER: Micros = 300 * SECOND;
+/// In this time after it was stored Twilio has made a message of a reply in TwiML, by its own clock.
+const IN_TWIML_WITHIN: Micros = 120 * SECOND;
 /// How much our clock may be ahead of Twilio's.
 const CLOCKS_DIFFER: Micros = 60 * SECOND;
+
+/// Twilio's error code for a free text on WhatsApp to somebody who has not written for a day.
+const OUTSIDE_WINDOW: i64 = 63016;
 
 /// Where Twilio reports the progress of replies that are sent by REST.
 #[derive(Clone)]
@@ -96,6 +104,12 @@ impl Replier {
         {
             return Err(Setback::Paused("it waits for the end of the quiet hours".to_owned(), end));
         }
+        if Address::parse(&due.from).channel == "whatsapp"
+            && !self.db.wrote_on_whatsapp(&due.from, &due.to, now - WHATSAPP_WINDOW).await?
+        {
+            let reason = "the receiver's last WhatsApp message is over 24 hours old";
+            return Err(Setback::Final(reason.to_owned(), Some(OUTSIDE_WINDOW)));
+        }
         let rest = self.rest(due)?;
         if !self.db.begin_send(now, &due.job, position).await? {
             return Ok(None);
@@ -123,8 +137,21 @@ impl Replier {
             other => other,
         });
         let listed = self.answered(rest, listed)?;
-        for message in listed.into_iter().filter(|message| message.direction == OVER_REST && message.says(body)) {
-            let sent = known(message.sent);
+        let (mut certain, mut likely) = (Vec::new(), Vec::new());
+        for message in listed {
+            let says_it = message.says(body);
+            match message.direction.as_str() {
+                OVER_REST if says_it => certain.push(message.sent),
+                // Twilio may have changed the words of what it made of TwiML.
+                IN_TWIML
+                    if due.job.kind == ANSWER && message.created().is_some_and(|at| at <= begun + IN_TWIML_WITHIN) =>
+                {
+                    if says_it { &mut certain } else { &mut likely }.push(message.sent);
+                }
+                _ => {}
+            }
+        }
+        for sent in certain.into_iter().chain(likely).map(known) {
             if self.is_recorded(due, position, &sent).await? {
                 return Ok(Some(sent));
             }
@@ -145,6 +172,17 @@ impl Replier {
         };
         let about = self.db.record_reply_status(self.clock.now(), report).await?;
         Ok(about == Some((due.job.subject_id, position)))
+    }
+
+    /// Takes up the replies in TwiML of which Twilio reports nothing, where it is this gateway that it reports to and may be asked.
+    /// How many there were.
+    pub(super) async fn take_up_unreported(&self, now: Micros) -> Result<usize, DbError> {
+        let asked = self.accounts.all().filter_map(|account| account.rest.as_ref()?.account_sid().to_string().into());
+        let asked = asked.collect::<Vec<String>>().join(",");
+        if asked.is_empty() || matches!(self.status_callback, Some(StatusCallback::Named(_))) {
+            return Ok(0);
+        }
+        self.db.take_up_unreported(now, now - GIVE_UP_AFTER, now - UNREPORTED_AFTER, asked).await
     }
 
     /// Whether the receiver told us to stop; then the job is ended.

@@ -68,7 +68,6 @@ on_both_databases! {
         let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.5")]).await;
         app.llm.decides("yes", "OK.");
         assert_eq!(app.text("SM1", CALLER, "First").await.messaging().messages(), ["OK."]);
-        app.twilio.replies(OURS, CALLER, "OK.");
         app.twilio.fails(500, 20500);
         text_answered_late(&app, "SM2", "OK.").await;
         is_settled(&app).await;

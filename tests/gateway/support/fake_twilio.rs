@@ -43,6 +43,8 @@ struct State {
     fetches: usize,
     /// Whether messages stay queued: they have no DateSent then, and no filter by it finds them.
     queued: bool,
+    /// Whether what goes out as `<Message>` never comes here.
+    replies_lost: bool,
     /// Whether the account is on trial.
     trial: bool,
     /// How many seconds its clock is ahead of the machine's.
@@ -137,6 +139,11 @@ impl FakeTwilio {
         lock(&self.state).trial = true;
     }
 
+    /// From now on nothing that a webhook is answered comes to it, as when the gateway dies in the middle.
+    pub fn loses_replies(&self) {
+        lock(&self.state).replies_lost = true;
+    }
+
     /// Answers the next GET with an error.
     pub fn fails_lookup(&self, status: u16, twilio_code: u32) {
         let mishap = Mishap::Error { status, code: twilio_code, retry_after: None };
@@ -152,7 +159,9 @@ impl FakeTwilio {
     pub fn replies(&self, from: &str, to: &str, body: &str) -> String {
         let mut state = lock(&self.state);
         let reply = routes::reply(&state, &self.account, from, to, body);
-        state.messages.push(reply.clone());
+        if !state.replies_lost {
+            state.messages.push(reply.clone());
+        }
         reply.sid
     }
 
