@@ -13,7 +13,7 @@ use crate::clock::{Clock, Micros, SECOND};
 use crate::db::Db;
 use crate::db::calls::FORGOTTEN_AFTER;
 use crate::db::idempotency::KEYS_KEPT;
-use crate::db::jobs::{DRAFT, Job, REPLY, SUMMARY, VOICEMAIL};
+use crate::db::jobs::{ANSWER, DRAFT, Job, REPLY, SUMMARY, VOICEMAIL};
 use crate::db::outbound::SEND;
 use claim::{Claims, LEASE};
 use reply::Replier;
@@ -143,7 +143,7 @@ impl Outbox {
     async fn work(&self, job: Job) {
         let Workers { replier, voicemails, summariser } = &self.workers;
         match job.kind.as_str() {
-            REPLY | DRAFT | SEND => self.claims.work(&job, reply::GIVE_UP_AFTER, replier.go_on(&job)).await,
+            REPLY | DRAFT | SEND | ANSWER => self.claims.work(&job, reply::GIVE_UP_AFTER, replier.go_on(&job)).await,
             VOICEMAIL => self.claims.work(&job, voicemail::GIVE_UP_AFTER, voicemails.go_on(&job)).await,
             SUMMARY => self.claims.work(&job, summary::GIVE_UP_AFTER, summariser.go_on(&job)).await,
             // Of other kinds none is claimed.
@@ -163,6 +163,11 @@ impl Outbox {
             Ok(0) => {}
             Ok(calls) => info!(calls, "Closed {calls} calls whose end was never reported"),
             Err(error) => warn!(%error, "Forgotten calls could not be closed"),
+        }
+        match self.workers.replier.take_up_unreported(now).await {
+            Ok(0) => {}
+            Ok(replies) => info!(replies, "Twilio reported nothing of {replies} replies, which are looked for"),
+            Err(error) => warn!(%error, "Replies of which nothing was reported could not be taken up"),
         }
         let swept = async {
             self.db.fail_orphaned_turns(now - ORPHANED_AFTER).await?;

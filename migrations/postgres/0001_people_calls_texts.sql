@@ -139,7 +139,7 @@ CREATE TABLE sms_logs (
 );
 CREATE INDEX sms_logs_by_thread ON sms_logs (user_id, peer, id);
 CREATE INDEX sms_logs_by_user ON sms_logs (user_id, id);
-CREATE INDEX sms_logs_by_reply ON sms_logs (reply_sid) WHERE reply_sid IS NOT NULL;
+CREATE UNIQUE INDEX sms_logs_by_reply ON sms_logs (reply_sid) WHERE reply_sid IS NOT NULL;
 CREATE INDEX sms_logs_sending ON sms_logs (from_number, to_number) WHERE reply_status = 'sending';
 
 -- Who may not be written to: the other side's address and our number. Survives the deletion of the user.

@@ -68,7 +68,8 @@ impl DraftsApi {
     ///
     /// Queues the draft as the reply to its text, from the number that was written to; in several numbered messages, if one does not
     /// hold it. It is sent once: a second wish to send it
-    /// is 409, as is one to send what was discarded, or to write to somebody who does not want it.
+    /// is 409, as is one to send what was discarded, or to write to somebody who does not want it, or whose last WhatsApp
+    /// message is over 24 hours old: the draft is kept until they write again.
     #[oai(path = "/:id/send", method = "post", operation_id = "sendDraft")]
     async fn send(
         &self,
@@ -122,5 +123,8 @@ fn not_done(id: i64, why: NoDraft) -> Problem {
             Problem::conflict(format!("The draft of the text {id} has no words yet: send it with a text."))
         }
         NoDraft::OptedOut => Problem::conflict("Its receiver does not want to be written to."),
+        NoDraft::WindowClosed => Problem::conflict(
+            "Its receiver's last WhatsApp message is over 24 hours old: WhatsApp takes no free text until they write again.",
+        ),
     }
 }

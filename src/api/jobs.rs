@@ -21,7 +21,7 @@ use std::sync::Arc;
 struct Job {
     /// The job's id, by which lists are paged.
     id: i64,
-    /// `reply`, `draft`, `send`, `voicemail` or `summary`.
+    /// `reply`, `draft`, `send`, `answer` (a reply of which Twilio reported nothing), `voicemail` or `summary`.
     kind: String,
     /// `waiting`, `running`, or `gave_up`: it is kept until it is tried again.
     state: String,

@@ -3,6 +3,7 @@
 use super::jobs::lane;
 use super::messages::Message;
 use super::outbound::SEND;
+use super::sending::WHATSAPP_WINDOW;
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
 
@@ -30,6 +31,8 @@ pub enum NoDraft {
     Wordless,
     /// Its receiver does not want to be written to.
     OptedOut,
+    /// Its receiver's last WhatsApp message is too old; see [`WHATSAPP_WINDOW`].
+    WindowClosed,
 }
 
 impl Db {
@@ -68,24 +71,31 @@ impl Db {
                  cost_estimate = CASE WHEN $2 IS NULL THEN cost_estimate ELSE $5 END \
                  WHERE id = $1 AND reply_status = 'draft' AND COALESCE($2, reply_text) IS NOT NULL AND NOT EXISTS \
                  (SELECT 1 FROM opt_outs WHERE peer_number = from_number \
-                 AND own_number IN (to_number, messaging_service_sid)) RETURNING *",
+                 AND own_number IN (to_number, messaging_service_sid)) \
+                 AND (channel <> 'whatsapp' OR EXISTS (SELECT 1 FROM sms_logs AS last WHERE last.from_number = sms_logs.from_number \
+                 AND last.to_number = sms_logs.to_number AND last.channel = 'whatsapp' AND last.direction = 'inbound' \
+                 AND last.created_at >= $6)) RETURNING *",
             )
             .bind(id)
             .bind(words.map(|words| words.text.as_str()))
             .bind(words.and_then(|words| words.segments))
             .bind(words.and_then(|words| words.encoding))
             .bind(words.and_then(|words| words.cost_estimate))
+            .bind(now - WHATSAPP_WINDOW)
             .fetch_optional(&mut *c)
             .await?;
             let Some(sent) = sent else {
-                let text = "SELECT reply_status, COALESCE($2, reply_text) IS NULL FROM sms_logs WHERE id = $1";
+                let text = "SELECT reply_status, COALESCE($2, reply_text) IS NULL, EXISTS (SELECT 1 FROM opt_outs \
+                            WHERE peer_number = from_number AND own_number IN (to_number, messaging_service_sid)) \
+                            FROM sms_logs WHERE id = $1";
                 let query = sqlx::query_as(text).bind(id).bind(words.map(|words| words.text.as_str()));
-                let found: Option<(Option<String>, bool)> = query.fetch_optional(&mut *c).await?;
+                let found: Option<(Option<String>, bool, bool)> = query.fetch_optional(&mut *c).await?;
                 return Ok(Err(match found {
                     None => NoDraft::Unknown,
-                    Some((status, _)) if status.as_deref() != Some("draft") => NoDraft::Gone,
-                    Some((_, true)) => NoDraft::Wordless,
-                    Some((_, false)) => NoDraft::OptedOut,
+                    Some((status, _, _)) if status.as_deref() != Some("draft") => NoDraft::Gone,
+                    Some((_, true, _)) => NoDraft::Wordless,
+                    Some((_, _, true)) => NoDraft::OptedOut,
+                    Some(_) => NoDraft::WindowClosed,
                 }));
             };
             let ours = sent.to_number.as_deref().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The outbox's rows as operators see them.
 
 use super::dialect::{postgres_now, sqlite_now};
-use super::jobs::{DRAFT, REPLY};
+use super::jobs::{ANSWER, DRAFT, REPLY};
 use super::outbound::SEND;
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
@@ -97,7 +97,7 @@ impl Db {
                     sqlx::query_as("SELECT id FROM jobs WHERE id = $1").bind(id).fetch_optional(&mut *c).await?;
                 return Ok(if known.is_some() { Retry::Running } else { Retry::Unknown });
             };
-            if matches!(job.kind.as_str(), REPLY | DRAFT | SEND) {
+            if matches!(job.kind.as_str(), REPLY | DRAFT | SEND | ANSWER) {
                 sqlx::query(
                     "UPDATE sms_logs SET error_code = NULL, \
                      reply_status = CASE WHEN reply_text IS NULL THEN NULL ELSE 'pending' END \

@@ -11,6 +11,8 @@ use sqlx::FromRow;
 pub const REPLY: &str = "reply";
 /// The job that decides about a text and writes a draft; its subject is the row in `sms_logs`.
 pub const DRAFT: &str = "draft";
+/// The job that finds out whether a reply in TwiML went out, and sends it if not; its subject is the row in `sms_logs`.
+pub const ANSWER: &str = "answer";
 /// The job that fetches a voicemail, has its words written down and tells its owner; its subject is the row in `voicemails`.
 pub const VOICEMAIL: &str = "voicemail";
 /// The job that sums a call up; its subject is the row of the call's first turn in `conversation_logs`.
@@ -48,7 +50,7 @@ pub(super) fn lane(ours: &str, theirs: &str) -> String {
 impl Job {
     /// Whether it is about a row in `sms_logs`.
     fn is_of_text(&self) -> bool {
-        matches!(self.kind.as_str(), REPLY | DRAFT | SEND)
+        matches!(self.kind.as_str(), REPLY | DRAFT | SEND | ANSWER)
     }
 }
 

@@ -27,6 +27,7 @@ pub mod reply_reports;
 pub mod sending;
 pub mod summaries;
 pub mod turns;
+mod unreported;
 pub mod users;
 pub mod voice_answers;
 pub mod voicemails;

@@ -3,7 +3,7 @@
 use super::messages::reply_status;
 use super::opt_outs::heed_refusal;
 use super::sending::{LOCK_TEXT, WHOLE};
-use super::{Db, DbError, read, unit};
+use super::{Db, DbError, unit};
 use crate::clock::Micros;
 use crate::config::AccountSid;
 use sqlx::FromRow;
@@ -86,11 +86,21 @@ impl Db {
     /// Writes what Twilio reports of a reply. Reports may come twice and in any order: one that is behind what is known already
     /// changes nothing. One may even come before Twilio's answer to the request that sent the reply, and of a reply in TwiML
     /// there is no such answer: the job tells whose report it is, or without one the addresses, if only one reply is on its way
-    /// between them. A reply of several messages stands where the worst of them does. False when it is no reply of ours.
+    /// between them. A reply of several messages stands where the worst of them does. Answers which message it is about: the text
+    /// and the position (see [`WHOLE`]) in its reply; none when it is no reply of ours. A sid that is known already stays where
+    /// it is, whatever job the report names, so that no two messages ever have the same one.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn record_reply_status(&self, now: Micros, report: ReplyReport) -> Result<bool, DbError> {
+    pub async fn record_reply_status(&self, now: Micros, report: ReplyReport) -> Result<Option<(i64, i64)>, DbError> {
+        match self.try_to_record(now, report.clone()).await {
+            // Another message has got the sid in this moment: now it is known whose it is.
+            Err(DbError::Taken { .. }) => self.try_to_record(now, report).await,
+            recorded => recorded,
+        }
+    }
+
+    async fn try_to_record(&self, now: Micros, report: ReplyReport) -> Result<Option<(i64, i64)>, DbError> {
         unit!(self, [report], |c| {
             // The status may change between reading and writing it; then it is read again.
             let account = report.account_sid.map(|sid| sid.to_string());
@@ -104,9 +114,10 @@ impl Db {
                 let found: Vec<Standing> = query.bind(&account).fetch_all(&mut *c).await?;
                 let by_sid = found.iter().find(|message| message.sid.is_some());
                 let alone = found.first().filter(|_| found.len() == 1);
-                let Some(known) = by_sid.or(alone) else { return Ok(false) };
+                let Some(known) = by_sid.or(alone) else { return Ok(None) };
+                let is_about = (known.text_id, known.position);
                 if known.sid.is_some() && rank(&report.status) <= rank(&known.status) {
-                    return Ok(true);
+                    return Ok(Some(is_about));
                 }
                 let is_part = known.position != WHOLE;
                 if is_part {
@@ -144,21 +155,10 @@ impl Db {
                         .await?;
                     }
                 }
-                return Ok(true);
+                return Ok(Some(is_about));
             }
-            Ok(true)
+            Err(DbError::stopped())
         })
-    }
-
-    /// Whether this is the sid of another message than the one of the reply to `text_id` at this position.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn is_of_another_message(&self, sid: &str, text_id: i64, position: i64) -> Result<bool, DbError> {
-        let text = "SELECT 1 FROM sms_logs WHERE reply_sid = $1 AND id <> $2 \
-                    UNION ALL SELECT 1 FROM reply_parts WHERE sid = $1 AND (text_id <> $2 OR position <> $3) LIMIT 1";
-        let found: Option<(i32,)> = read!(self, fetch_optional, text, sid, text_id, position)?;
-        Ok(found.is_some())
     }
 }
 

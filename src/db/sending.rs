@@ -3,12 +3,15 @@
 //! where it stands.
 
 use super::jobs::Job;
-use super::{Db, DbError, unit};
-use crate::clock::Micros;
+use super::{Db, DbError, read, unit};
+use crate::clock::{Micros, SECOND};
 use sqlx::FromRow;
 
 /// Where the only message of a reply is: in the text's own row.
 pub const WHOLE: i64 = 0;
+
+/// On WhatsApp people may be written to, other than with a template, for so long after they wrote.
+pub const WHATSAPP_WINDOW: Micros = 24 * 3600 * SECOND;
 
 /// One message of a reply.
 #[derive(Debug, Clone, FromRow)]
@@ -90,6 +93,36 @@ impl Db {
                  WHERE id = $1 AND reply_sid IS NULL AND EXISTS (SELECT 1 FROM jobs WHERE id = $2 AND attempts = $3)",
             );
             Ok(query.bind(text_id).bind(id).bind(attempts).bind(now).execute(&mut *c).await?.rows_affected() > 0)
+        })
+    }
+
+    /// Whether this WhatsApp address wrote to that one of ours since then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn wrote_on_whatsapp(&self, theirs: &str, ours: &str, since: Micros) -> Result<bool, DbError> {
+        let text = "SELECT 1 FROM sms_logs WHERE from_number = $1 AND to_number = $2 AND channel = 'whatsapp' \
+                    AND direction = 'inbound' AND created_at >= $3 LIMIT 1";
+        let found: Option<(i32,)> = read!(self, fetch_optional, text, theirs, ours, since)?;
+        Ok(found.is_some())
+    }
+
+    /// Takes the intent to send a message back: Twilio surely did not take it, so there is nothing to look for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_back_send(&self, job: &Job, position: i64) -> Result<(), DbError> {
+        let (text_id, id, attempts) = (job.subject_id, job.id, job.attempts);
+        unit!(self, [], |c| {
+            let text = "UPDATE sms_logs SET reply_status = 'pending', send_started_at = NULL WHERE id = $1 AND reply_sid IS NULL \
+                        AND reply_status = 'sending' AND EXISTS (SELECT 1 FROM jobs WHERE id = $2 AND attempts = $3)";
+            let query = sqlx::query(text).bind(text_id).bind(id).bind(attempts);
+            if query.execute(&mut *c).await?.rows_affected() > 0 && position != WHOLE {
+                let text =
+                    "UPDATE reply_parts SET status = 'pending' WHERE text_id = $1 AND position = $2 AND sid IS NULL";
+                sqlx::query(text).bind(text_id).bind(position).execute(&mut *c).await?;
+            }
+            Ok(())
         })
     }
 

@@ -75,7 +75,7 @@ pub struct Due {
     pub service: Option<String>,
     /// Whether it answers none: then it is sent through the service, else from the address that was written to.
     pub is_outbound: bool,
-    /// Whether nobody asked for it.
+    /// Whether its receiver did not ask for it, so that quiet hours hold it back.
     pub is_unsolicited: bool,
     /// What the sender is called on WhatsApp or RCS.
     pub profile_name: Option<String>,
@@ -137,12 +137,6 @@ impl Replier {
         if let Some(sid) = message.reply_sid {
             // A report has told the outcome of a send.
             return self.sent(&due, sid, message.reply_status.unwrap_or_default()).await;
-        }
-        if message.unsolicited && message.send_started_at.is_none() {
-            // Preferences may have changed since it was queued.
-            if let Some(end) = due.person.quiet_until(self.quiet_hours, self.clock.now()) {
-                return Err(Setback::Paused("it waits for the end of the quiet hours".to_owned(), end));
-            }
         }
         match message.reply_text {
             // Written, and none of it sent.

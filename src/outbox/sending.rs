@@ -2,22 +2,30 @@
 //! is looked up before it is sent again.
 
 use super::claim::Setback;
-use super::reply::{Due, Replier};
-use crate::clock::{Micros, SECOND, to_utc};
+use super::reply::{Due, GIVE_UP_AFTER, Replier};
+use crate::clock::{Micros, SECOND};
 use crate::config::Config;
 use crate::db::DbError;
-use crate::db::jobs::Job;
+use crate::db::jobs::{ANSWER, Job};
 use crate::db::messages::reason;
 use crate::db::replies::Sent;
 use crate::db::reply_reports::ReplyReport;
-use crate::db::sending::{Part, WHOLE};
+use crate::db::sending::{Part, WHATSAPP_WINDOW, WHOLE};
 use crate::sms::length::numbered;
-use crate::twilio::rest::{Outgoing, Rest, RestError, Sender, SentMessage, retried};
+use crate::twilio::address::Address;
+use crate::twilio::rest::{IN_TWIML, OVER_REST, Outgoing, Rest, RestError, Sender, SentMessage, Sought, retried};
 use std::sync::Arc;
 use tracing::info;
 
+/// A reply in TwiML that Twilio has reported nothing of for so long is looked for.
+const UNREPORTED_AFTER: Micros = 300 * SECOND;
+/// In this time after it was stored Twilio has made a message of a reply in TwiML, by its own clock.
+const IN_TWIML_WITHIN: Micros = 120 * SECOND;
 /// How much our clock may be ahead of Twilio's.
 const CLOCKS_DIFFER: Micros = 60 * SECOND;
+
+/// Twilio's error code for a free text on WhatsApp to somebody who has not written for a day.
+const OUTSIDE_WINDOW: i64 = 63016;
 
 /// Where Twilio reports the progress of replies that are sent by REST.
 #[derive(Clone)]
@@ -64,19 +72,11 @@ impl Replier {
         let mut begun = begun;
         for Part { position, body, .. } in parts.iter().filter(|part| part.sid.is_none()) {
             let Some(sent) = self.deliver(due, *position, body, begun.take()).await? else { return Ok(()) };
-            let (job_id, text_id) = (due.job.id, due.job.subject_id);
+            let text_id = due.job.subject_id;
             info!(message.id = text_id, reply.sid = sent.sid, position, "Sent a part of the reply to text {text_id}");
-            // It is a report like any other, which may have come before.
-            let report = ReplyReport {
-                account_sid: due.account,
-                reply_sid: sent.sid,
-                from: due.to.clone(),
-                to: due.from.clone(),
-                status: sent.status,
-                error_code: None,
-                job: Some((job_id, *position)),
-            };
-            self.db.record_reply_status(self.clock.now(), report).await?;
+            if !self.is_recorded(due, *position, &sent).await? {
+                return Err(Setback::Later("another message has its sid".to_owned(), None));
+            }
         }
         Ok(self.db.drop_job(&due.job).await?)
     }
@@ -98,8 +98,21 @@ impl Replier {
         if self.is_canceled(due).await? {
             return Ok(None);
         }
+        let now = self.clock.now();
+        if due.is_unsolicited
+            // Preferences may have changed since it was queued.
+            && let Some(end) = due.person.quiet_until(self.quiet_hours, now)
+        {
+            return Err(Setback::Paused("it waits for the end of the quiet hours".to_owned(), end));
+        }
+        if Address::parse(&due.from).channel == "whatsapp"
+            && !self.db.wrote_on_whatsapp(&due.from, &due.to, now - WHATSAPP_WINDOW).await?
+        {
+            let reason = "the receiver's last WhatsApp message is over 24 hours old";
+            return Err(Setback::Final(reason.to_owned(), Some(OUTSIDE_WINDOW)));
+        }
         let rest = self.rest(due)?;
-        if !self.db.begin_send(self.clock.now(), &due.job, position).await? {
+        if !self.db.begin_send(now, &due.job, position).await? {
             return Ok(None);
         }
         let callback = self.status_callback.as_ref().map(|callback| callback.url(&due.job, position));
@@ -107,23 +120,71 @@ impl Replier {
         if matches!(answer, Ok(_) | Err(RestError::Refused { .. } | RestError::NotTaken { .. })) {
             self.pause.end(rest.account_sid());
         }
+        // One whose outcome was unknown before may still turn up.
+        if begun.is_none() && answer.as_ref().is_err_and(RestError::is_certain) {
+            // If this fails, it is looked for in vain.
+            self.db.take_back_send(&due.job, position).await.ok();
+        }
         Ok(Some(known(self.answered(rest, answer)?)))
     }
 
     /// The message whose sending was begun then, if Twilio has it.
     async fn find(&self, due: &Due, position: i64, body: &str, begun: Micros) -> Result<Option<SentMessage>, Setback> {
         let rest = self.rest(due)?;
-        let since = begun - CLOCKS_DIFFER;
-        // Twilio's filter knows days only.
-        let day = to_utc(since).date().to_string();
-        let found = self.answered(rest, rest.find_sent(&outgoing(due, body, None), &day).await)?;
-        for sent in found {
-            let is_ours = sent.date_created.as_deref().is_none_or(|at| is_after(at, since));
-            if is_ours && !self.db.is_of_another_message(&sent.sid, due.job.subject_id, position).await? {
-                return Ok(Some(known(sent)));
+        let sought = Sought { to: &due.from, from: sender(due), since: begun - CLOCKS_DIFFER };
+        let listed = rest.messages(&sought).await.map_err(|error| match error {
+            // It is the look-up that is refused: what became of the message is still unknown.
+            refused @ RestError::Refused { .. } => RestError::Unknown(refused.to_string()),
+            other => other,
+        });
+        let listed = self.answered(rest, listed)?;
+        let (mut certain, mut likely) = (Vec::new(), Vec::new());
+        for message in listed {
+            let says_it = message.says(body);
+            match message.direction.as_str() {
+                OVER_REST if says_it => certain.push(message.sent),
+                // Twilio may have changed the words of what it made of TwiML.
+                IN_TWIML
+                    if due.job.kind == ANSWER && message.created().is_some_and(|at| at <= begun + IN_TWIML_WITHIN) =>
+                {
+                    if says_it { &mut certain } else { &mut likely }.push(message.sent);
+                }
+                _ => {}
+            }
+        }
+        for sent in certain.into_iter().chain(likely).map(known) {
+            if self.is_recorded(due, position, &sent).await? {
+                return Ok(Some(sent));
             }
         }
         Ok(None)
+    }
+
+    /// Writes down what Twilio tells of a message, which is a report like any other and may have come before. False when the sid
+    /// is another message's.
+    async fn is_recorded(&self, due: &Due, position: i64, sent: &SentMessage) -> Result<bool, DbError> {
+        let report = ReplyReport {
+            account_sid: due.account,
+            reply_sid: sent.sid.clone(),
+            from: due.to.clone(),
+            to: due.from.clone(),
+            status: sent.status.clone(),
+            error_code: sent.error_code,
+            job: Some((due.job.id, position)),
+        };
+        let about = self.db.record_reply_status(self.clock.now(), report).await?;
+        Ok(about == Some((due.job.subject_id, position)))
+    }
+
+    /// Takes up the replies in TwiML of which Twilio reports nothing, where it is this gateway that it reports to and may be asked.
+    /// How many there were.
+    pub(super) async fn take_up_unreported(&self, now: Micros) -> Result<usize, DbError> {
+        let asked = self.accounts.all().filter_map(|account| account.rest.as_ref()?.account_sid().to_string().into());
+        let asked = asked.collect::<Vec<String>>().join(",");
+        if asked.is_empty() || matches!(self.status_callback, Some(StatusCallback::Named(_))) {
+            return Ok(0);
+        }
+        self.db.take_up_unreported(now, now - GIVE_UP_AFTER, now - UNREPORTED_AFTER, asked).await
     }
 
     /// Whether the receiver told us to stop, or was made inactive before a text that nobody asked for; then the job is ended.
@@ -185,13 +246,10 @@ fn known(mut sent: SentMessage) -> SentMessage {
 }
 
 fn outgoing<'a>(due: &'a Due, body: &'a str, status_callback: Option<&'a str>) -> Outgoing<'a> {
-    let service = due.service.as_deref().filter(|_| due.is_outbound);
-    let from = service.map_or(Sender::Address(&due.to), Sender::Service);
-    Outgoing { to: &due.from, from, body, status_callback }
+    Outgoing { to: &due.from, from: sender(due), body, status_callback }
 }
 
-/// Whether Twilio's time (RFC 2822, whole seconds) is not before `since`.
-fn is_after(at: &str, since: Micros) -> bool {
-    time::OffsetDateTime::parse(at, &time::format_description::well_known::Rfc2822)
-        .map_or(true, |at| at.unix_timestamp() >= since / SECOND)
+fn sender(due: &Due) -> Sender<'_> {
+    let service = due.service.as_deref().filter(|_| due.is_outbound);
+    service.map_or(Sender::Address(&due.to), Sender::Service)
 }

@@ -1,6 +1,8 @@
 //! The few calls of Twilio's REST API that the gateway makes (api.twilio.com/2010-04-01, form in, JSON out).
 
+mod calls;
 mod hosts;
+mod lookup;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +14,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use std::time::Duration;
 use tracing::debug;
+
+pub use calls::{CallUpdate, NewCall, PlacedCall};
+pub use lookup::{IN_TWIML, OVER_REST, Sought};
 
 /// A whole exchange must be done in this time; under a job's lease.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,61 +67,15 @@ pub struct SentMessage {
     /// `queued`, `sent` …
     #[serde(default)]
     pub status: String,
-    /// The text as it was sent.
+    /// Why it failed, if it did.
     #[serde(default)]
-    pub body: Option<String>,
-    /// RFC 2822.
-    #[serde(default)]
-    pub date_created: Option<String>,
-    /// The Messaging Service that it was sent through, or none.
-    #[serde(default)]
-    messaging_service_sid: Option<String>,
-}
-
-/// A call to be placed.
-#[derive(Debug, Clone)]
-pub struct NewCall<'a> {
-    /// The number to be called, in E.164.
-    pub to: &'a str,
-    /// Our number.
-    pub from: &'a str,
-    /// The absolute URL that is asked what is said when somebody or something answers.
-    pub url: &'a str,
-    /// The absolute URL to which Twilio reports the call's progress.
-    pub status_callback: &'a str,
-    /// Whether Twilio finds out if a machine answers, while the call goes on.
-    pub machine_detection: bool,
-    /// The absolute URL to which Twilio reports who answered, and of a machine the end of its greeting.
-    pub async_amd_callback: Option<&'a str>,
-    /// The longest the call may last.
-    pub time_limit_seconds: u64,
-    /// How long it rings.
-    pub timeout_seconds: u64,
-}
-
-/// A call as Twilio describes it.
-#[derive(Debug, Clone, Deserialize)]
-pub struct PlacedCall {
-    /// CA…
-    pub sid: String,
-    /// `queued`, `ringing` …
-    #[serde(default)]
-    pub status: String,
+    pub error_code: Option<i64>,
 }
 
 /// A URL of ours as Twilio is told it for reports: it is asked twice more whatever went wrong, where the default is once and only when no
 /// connection could be made. The fragment is neither sent nor signed (usage/webhooks/webhooks-connection-overrides).
 pub fn retried(url: &str) -> String {
     format!("{url}#rc=2&rp=all")
-}
-
-/// What becomes of a call that is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallUpdate<'a> {
-    /// It goes on with the document at this absolute URL.
-    Redirect(&'a str),
-    /// It is over; also if it is still ringing.
-    Complete,
 }
 
 /// Why a call of the REST API failed, by what may be done next.
@@ -152,16 +111,17 @@ pub enum RestError {
     Unusable(&'static str),
 }
 
+impl RestError {
+    /// Whether Twilio surely did not take the request.
+    pub fn is_certain(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+}
+
 #[derive(Deserialize, Default)]
 struct Fault {
     code: Option<i64>,
     message: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct List {
-    #[serde(default)]
-    messages: Vec<SentMessage>,
 }
 
 impl Rest {
@@ -196,7 +156,7 @@ impl Rest {
     /// Sends a message.
     ///
     /// # Errors
-    /// See [`RestError`]; on [`RestError::Unknown`] ask [`Rest::find_sent`] before sending again.
+    /// See [`RestError`]; on [`RestError::Unknown`] ask [`Rest::messages`] before sending again.
     pub async fn send_message(&self, message: &Outgoing<'_>) -> Result<SentMessage, RestError> {
         let from = match message.from {
             Sender::Address(address) => ("From", address),
@@ -205,58 +165,6 @@ impl Rest {
         let mut form = vec![("To", message.to), from, ("Body", message.body)];
         form.extend(message.status_callback.map(|url| ("StatusCallback", url)));
         self.post("Messages.json", &form).await
-    }
-
-    /// The message that was sent with this text from this sender at or after `since` (RFC 3339 date of the day), newest first:
-    /// how an unknown outcome is settled. Twilio's list cannot be filtered by Messaging Service, and which of its numbers a
-    /// service chose is not known.
-    ///
-    /// # Errors
-    /// See [`RestError`].
-    pub async fn find_sent(&self, message: &Outgoing<'_>, since: &str) -> Result<Vec<SentMessage>, RestError> {
-        let mut query = vec![("To", message.to), ("DateSent>", since), ("PageSize", "50")];
-        let service = match message.from {
-            Sender::Address(address) => {
-                query.push(("From", address));
-                None
-            }
-            Sender::Service(sid) => Some(sid),
-        };
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        let request = self.http.get(format!("{}/Messages.json?{query}", self.account_url));
-        let response =
-            self.authorised(request).send().await.map_err(|e| RestError::Unreachable(e.without_url().to_string()))?;
-        let list: List = read(response).await?;
-        let is_it = |sent: &SentMessage| {
-            sent.body.as_deref() == Some(message.body)
-                && (service.is_none() || sent.messaging_service_sid.as_deref() == service)
-        };
-        Ok(list.messages.into_iter().filter(is_it).collect())
-    }
-
-    /// Places a call.
-    ///
-    /// # Errors
-    /// See [`RestError`]; on [`RestError::Unknown`] somebody's telephone may be ringing.
-    pub async fn place_call(&self, call: &NewCall<'_>) -> Result<PlacedCall, RestError> {
-        let (time_limit, timeout) = (call.time_limit_seconds.to_string(), call.timeout_seconds.to_string());
-        let form = call.form(&time_limit, &timeout);
-        self.post("Calls.json", &form).await
-    }
-
-    /// Changes a call that is under way.
-    ///
-    /// # Errors
-    /// See [`RestError`]; [`RestError::Refused`] among others when the call is over.
-    pub async fn update_call(&self, sid: &str, update: CallUpdate<'_>) -> Result<PlacedCall, RestError> {
-        if !sid.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(RestError::Unusable("there is no call with such a sid"));
-        }
-        let path = format!("Calls/{sid}.json");
-        match update {
-            CallUpdate::Redirect(url) => self.post(&path, &[("Url", url), ("Method", "POST")]).await,
-            CallUpdate::Complete => self.post(&path, &[("Status", "completed")]).await,
-        }
     }
 
     /// The MP3 of a recording, by the `RecordingUrl` of a webhook. The account's credentials go to Twilio alone: another
@@ -312,27 +220,6 @@ impl Rest {
 
     fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         request.basic_auth(self.account_sid, Some(self.auth_token.expose_secret()))
-    }
-}
-
-impl<'a> NewCall<'a> {
-    fn form(&self, time_limit: &'a str, timeout: &'a str) -> Vec<(&'static str, &'a str)> {
-        let mut form = vec![
-            ("To", self.to),
-            ("From", self.from),
-            ("Url", self.url),
-            ("Method", "POST"),
-            ("StatusCallback", self.status_callback),
-            ("StatusCallbackMethod", "POST"),
-            ("TimeLimit", time_limit),
-            ("Timeout", timeout),
-        ];
-        form.extend(["initiated", "ringing", "answered", "completed"].map(|event| ("StatusCallbackEvent", event)));
-        if self.machine_detection {
-            form.extend([("MachineDetection", "DetectMessageEnd"), ("AsyncAmd", "true")]);
-            form.extend(self.async_amd_callback.map(|url| ("AsyncAmdStatusCallback", url)));
-        }
-        form
     }
 }
 

@@ -80,7 +80,7 @@ async fn record_reply(app: &App, report: Option<ReplyReport>) -> Result<StatusCo
         let (reply_sid, status) = (report.reply_sid.clone(), report.status.clone());
         let known =
             before_twilio_gives_up(app.db.record_reply_status(app.clock.now(), report)).await.map_err(out_of_reach)?;
-        debug!(reply.sid = reply_sid, reply.status = status, known, "A reply is {status}");
+        debug!(reply.sid = reply_sid, reply.status = status, known = known.is_some(), "A reply is {status}");
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -24,13 +24,18 @@ async fn send_with(app: &TestApp, key: &str, order: &Value) -> Answer {
     Answer::of(request.header("content-type", "application/json").body(order.to_string())).await
 }
 
-/// `SMS_QUIET_HOURS` from an hour ago to two hours from now, in UTC.
-fn quiet_now() -> String {
+/// `SMS_QUIET_HOURS` between these hours from now, in UTC.
+fn quiet(from: i64, to: i64) -> String {
     let time = |hours: i64| {
         let time = to_utc(Clock::default().now() + hours * HOUR * 1_000_000);
         format!("{:02}:{:02}", time.hour(), time.minute())
     };
-    format!("{}-{}", time(-1), time(2))
+    format!("{}-{}", time(from), time(to))
+}
+
+/// From an hour ago to two hours from now.
+fn quiet_now() -> String {
+    quiet(-1, 2)
 }
 
 on_both_databases! {
@@ -120,6 +125,23 @@ on_both_databases! {
         assert_eq!(app.twilio.post_count(), 0);
         app.later(HOUR);
         assert_eq!(app.twilio.wait_for_sent(1).await[0].body, "Your bicycle is ready.");
+    }
+
+    async fn a_text_whose_first_try_failed_waits_for_the_end_of_the_quiet_hours(database) {
+        for (status, lookups) in [(429, 0), (503, 1)] {
+            let app = TestApp::start_with(&database, &[("SMS_QUIET_HOURS", &quiet(1, 4))]).await;
+            let user = app.user(&format!("ann{status}"), &format!("+14155550{status}")).await;
+            app.twilio.fails(status, 20000);
+            send(&app, order(user)).await;
+            app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
+            app.later(2 * HOUR);
+            app.until("/jobs/", |jobs| jobs[0]["last_error"].as_str().unwrap().contains("quiet")).await;
+            assert_eq!((app.twilio.sent().len(), app.twilio.lookup_count()), (0, lookups));
+            app.later(2 * HOUR);
+            app.twilio.wait_for_sent(1).await;
+            app.until("/jobs/", |jobs| jobs == &json!([])).await;
+            app.stop().await;
+        }
     }
 
     async fn quiet_hours_are_those_of_the_receivers_time_zone(database) {

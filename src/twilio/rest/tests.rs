@@ -36,3 +36,21 @@ async fn what_is_no_sid_never_becomes_a_path() {
     let updated = rest.update_call("../Messages", CallUpdate::Complete).await;
     assert!(matches!(updated, Err(RestError::Unusable(_))), "{updated:?}");
 }
+
+#[test]
+fn a_list_goes_on_at_twilio_alone() {
+    let next = |uri: &str| lookup::next_page("https://api.twilio.com/", uri).ok();
+    let page = "https://api.twilio.com/2010-04-01/Accounts/AC1/Messages.json?To=%2B1&Page=1&PageToken=PASM1";
+    assert_eq!(next(page.trim_start_matches("https://api.twilio.com")).as_deref(), Some(page));
+    assert_eq!(next(page).as_deref(), Some(page));
+    for elsewhere in [
+        "https://example.com/",
+        "http://api.twilio.com/",
+        "https://api.twilio.com:8443/",
+        "https://u@api.twilio.com/",
+        "x",
+    ] {
+        assert_eq!(next(elsewhere), None, "{elsewhere}");
+    }
+    assert_eq!(lookup::next_page("https://proxy.example/twilio", "/a?b").unwrap(), "https://proxy.example/twilio/a?b");
+}

@@ -197,7 +197,14 @@ impl TestApp {
         all.extend(fields);
         let url = format!("{}{path}", self.base);
         let signature = sign(token, &url, &all);
-        self.post_form(path, &encode_form(&all), Some(&signature)).await
+        let answer = self.post_form(path, &encode_form(&all), Some(&signature)).await;
+        if path == "/twilio/sms" && answer.status == 200 {
+            let field = |name| fields.iter().find(|(field, _)| *field == name).map_or("", |(_, value)| *value);
+            for message in answer.messaging().messages() {
+                self.twilio.replies(field("To"), field("From"), &message);
+            }
+        }
+        answer
     }
 
     /// Posts form bytes as they are, with a signature or without.
@@ -253,8 +260,9 @@ impl TestApp {
         }
     }
 
-    /// Moves the clock on and lets the worker see it.
+    /// Moves the clock on, Twilio's too, and lets the worker see it.
     pub fn later(&self, seconds: i64) {
+        self.twilio.later(seconds);
         self.clock.advance(seconds);
         if let Some(gateway) = &self.gateway {
             gateway.app().outbox.wake();

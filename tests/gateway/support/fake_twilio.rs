@@ -43,6 +43,12 @@ struct State {
     fetches: usize,
     /// Whether messages stay queued: they have no DateSent then, and no filter by it finds them.
     queued: bool,
+    /// Whether what goes out as `<Message>` never comes here.
+    replies_lost: bool,
+    /// Whether the account is on trial.
+    trial: bool,
+    /// How many seconds its clock is ahead of the machine's.
+    ahead: i64,
 }
 
 enum Mishap {
@@ -128,15 +134,41 @@ impl FakeTwilio {
         lock(&self.state).queued = true;
     }
 
+    /// From now on there are words of Twilio's own before those of each message.
+    pub fn is_on_trial(&self) {
+        lock(&self.state).trial = true;
+    }
+
+    /// From now on nothing that a webhook is answered comes to it, as when the gateway dies in the middle.
+    pub fn loses_replies(&self) {
+        lock(&self.state).replies_lost = true;
+    }
+
     /// Answers the next GET with an error.
     pub fn fails_lookup(&self, status: u16, twilio_code: u32) {
         let mishap = Mishap::Error { status, code: twilio_code, retry_after: None };
         lock(&self.state).lookup_mishaps.push_back(mishap);
     }
 
-    /// The messages accepted so far, oldest first.
+    /// Moves its clock on.
+    pub fn later(&self, seconds: i64) {
+        lock(&self.state).ahead += seconds;
+    }
+
+    /// A `<Message>` went out: it is in the list, and nobody has asked for it over REST. Its sid.
+    pub fn replies(&self, from: &str, to: &str, body: &str) -> String {
+        let mut state = lock(&self.state);
+        let reply = routes::reply(&state, &self.account, from, to, body);
+        if !state.replies_lost {
+            state.messages.push(reply.clone());
+        }
+        reply.sid
+    }
+
+    /// The messages accepted over REST so far, oldest first.
     pub fn sent(&self) -> Vec<SentMessage> {
-        lock(&self.state).messages.clone()
+        let state = lock(&self.state);
+        state.messages.iter().filter(|message| message.direction == "outbound-api").cloned().collect()
     }
 
     /// The calls accepted so far, oldest first.

@@ -19,6 +19,8 @@ pub struct SentMessage {
     pub status_callback: Option<String>,
     /// The account in the request's path.
     pub account: String,
+    /// `outbound-api`, or `outbound-reply` for a `<Message>`.
+    pub direction: &'static str,
     /// When it was accepted.
     pub created: OffsetDateTime,
 }
@@ -36,7 +38,7 @@ impl SentMessage {
             "date_created": date,
             "date_sent": date,
             "date_updated": date,
-            "direction": "outbound-api",
+            "direction": self.direction,
             "error_code": null,
             "error_message": null,
             "from": if by_service { Value::Null } else { json!(self.from) },

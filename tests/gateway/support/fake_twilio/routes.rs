@@ -109,17 +109,28 @@ fn create_message(state: &mut State, account: &str, form: &[(String, String)]) -
     if body.chars().count() > 1600 {
         return Answer::error(400, 21617, "The concatenated message body exceeds the 1600 character limit");
     }
-    let message = SentMessage {
-        sid: new_sid("SM"),
-        to,
-        from,
-        body,
-        status_callback: field("StatusCallback"),
-        account: account.to_owned(),
-        created: now(),
-    };
+    let body = if state.trial { format!("Sent from your Twilio trial account - {body}") } else { body };
+    let status_callback = field("StatusCallback");
+    let account = account.to_owned();
+    let sid = new_sid("SM");
+    let created = now(state);
+    let message = SentMessage { sid, to, from, body, status_callback, account, direction: "outbound-api", created };
     state.messages.push(message.clone());
     Answer(201, message.resource())
+}
+
+/// A message that did not come over REST.
+pub fn reply(state: &State, account: &str, from: &str, to: &str, body: &str) -> SentMessage {
+    SentMessage {
+        sid: new_sid("SM"),
+        to: to.to_owned(),
+        from: from.to_owned(),
+        body: body.to_owned(),
+        status_callback: None,
+        account: account.to_owned(),
+        direction: "outbound-reply",
+        created: now(state),
+    }
 }
 
 fn place_call(state: &mut State, account: &str, form: &[(String, String)]) -> Answer {
@@ -139,7 +150,7 @@ fn place_call(state: &mut State, account: &str, form: &[(String, String)]) -> An
         from,
         account: account.to_owned(),
         fields: form.to_vec(),
-        created: now(),
+        created: now(state),
         status: "queued".to_owned(),
     };
     state.placed_calls.push(call.clone());
@@ -181,8 +192,11 @@ struct Listed {
 
 /// The page of `found`, newest first, that the request asks for.
 fn list(name: &str, date_filter: &str, mut found: Vec<Listed>, request: &Request) -> Answer {
-    let (mut page, mut page_size) = (0, 50);
+    let (mut page, mut page_size, mut filters) = (0, 50, form_urlencoded::Serializer::new(String::new()));
     for (filter, value) in form_urlencoded::parse(request.query.as_bytes()) {
+        if filter != "Page" {
+            filters.append_pair(&filter, &value);
+        }
         match filter.as_ref() {
             "To" => found.retain(|entry| entry.to == value),
             "From" => found.retain(|entry| entry.from == value),
@@ -201,7 +215,8 @@ fn list(name: &str, date_filter: &str, mut found: Vec<Listed>, request: &Request
     }
     let start = (page * page_size).min(found.len());
     let end = (start + page_size).min(found.len());
-    let next = (end < found.len()).then(|| format!("{}?PageSize={page_size}&Page={}", request.path, page + 1));
+    let filters = filters.finish();
+    let next = (end < found.len()).then(|| format!("{}?{filters}&Page={}", request.path, page + 1));
     let entries: Vec<_> = found[start..end].iter().map(|entry| &entry.resource).collect();
     Answer(
         200,
@@ -226,7 +241,8 @@ fn new_sid(prefix: &str) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the fake is another machine: it has a clock of its own")]
-fn now() -> OffsetDateTime {
+fn now(state: &State) -> OffsetDateTime {
     // Twilio's dates have whole seconds.
-    OffsetDateTime::now_utc().replace_nanosecond(0).expect("zero is a valid nanosecond")
+    let now = OffsetDateTime::now_utc() + time::Duration::seconds(state.ahead);
+    now.replace_nanosecond(0).expect("zero is a valid nanosecond")
 }
