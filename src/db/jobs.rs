@@ -65,7 +65,7 @@ macro_rules! is_next {
 /// Whether it is to be done, and this version knows how; what a newer one wrote is left to that one.
 macro_rules! is_doable {
     () => {
-        "gave_up_at IS NULL AND kind IN ('reply', 'draft', 'send', 'voicemail', 'summary')"
+        "gave_up_at IS NULL AND kind IN ('reply', 'draft', 'send', 'answer', 'voicemail', 'summary')"
     };
 }
 

@@ -154,7 +154,7 @@ impl Db {
         unit!(self, [], |c| {
             sqlx::query(lock).bind(id).execute(&mut *c).await?;
             for jobs in [
-                "DELETE FROM jobs WHERE kind IN ('reply', 'draft', 'send') \
+                "DELETE FROM jobs WHERE kind IN ('reply', 'draft', 'send', 'answer') \
                  AND subject_id IN (SELECT id FROM sms_logs WHERE user_id = $1)",
                 "DELETE FROM jobs WHERE kind = 'voicemail' \
                  AND subject_id IN (SELECT id FROM voicemails WHERE user_id = $1)",

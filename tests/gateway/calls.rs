@@ -316,7 +316,7 @@ async fn a_part_may_be_asked_of_another_gateway_on_the_same_database() {
     let mut phone = one.phone(CALLER, OURS).step_by_step();
     phone.dials().await;
     phone.says("Tell me").await;
-    assert!(phone.trace()[1].took < Duration::from_secs(1), "a hold comes in time");
+    assert!(phone.trace()[1].took < Duration::from_secs(5), "a hold comes in time");
     phone.moves_to(&other);
     let open = async {
         one.llm.wait_for_requests(1).await;
