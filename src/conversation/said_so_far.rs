@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-/// Answers of which something may wait to be stored, and how many of them are stored together at the most.
+/// Answers of which something may wait to be stored, and how many of them are stored together at the most: what is being said is in
+/// memory several times until then.
 const WAITING: usize = 4096;
-const TOGETHER: usize = 1024;
+const TOGETHER: usize = 128;
 /// Between two statements.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Stores what is being said.
 pub struct SaidSoFar {
