@@ -49,8 +49,8 @@ const PURPOSE: &str = "relay";
 const SESSIONS: usize = 4096;
 /// Lost sessions in a row after which a call goes on over webhooks.
 const FAILURES: i64 = 2;
-/// What a socket buffers; the library's own buffers would take 256 KiB.
-const BUFFER_BYTES: usize = 4 * 1024;
+/// What a socket buffers; nearly all frames of Twilio's fit, and the library's own buffers would take 256 KiB.
+const BUFFER_BYTES: usize = 2 * 1024;
 /// The longest frame of ours that waits to be taken.
 const FRAME_BYTES: usize = 64 * 1024;
 /// The longest frame of Twilio's: what nobody says in one go is longer.
