@@ -125,11 +125,15 @@ impl Policy {
     }
 
     /// Repeats `attempt` while it fails in a passing way, a pause is left, and that pause ends before the deadline.
-    /// The first dropped connection is replaced without a pause: the server itself is well then.
+    /// The first dropped connection is replaced without a pause: the server itself is well then. With no time left nothing
+    /// is sent, for the answer could not be used.
     pub(super) async fn run<T, F>(self, deadline: Instant, attempt: impl FnMut() -> F) -> Result<T, LlmError>
     where
         F: Future<Output = Result<T, Failure>>,
     {
+        if Instant::now() >= deadline {
+            return Err(LlmError::Timeout);
+        }
         let mut dropped = false;
         let attempts = attempt
             .retry(self.pauses())

@@ -90,6 +90,16 @@ async fn a_time_out_is_not_retried_and_ends_the_request() {
 }
 
 #[tokio::test]
+async fn with_no_time_left_nothing_is_sent() {
+    let fake = Fake::answering([hello()]).await;
+    for _ in 0..20 {
+        assert_eq!(model(&fake).complete(&prompt(), Duration::ZERO).await, Err(LlmError::Timeout));
+    }
+    assert!(ask(&fake).await.is_ok());
+    assert_eq!(fake.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_body_cut_by_the_network_is_retried() {
     let fake = Fake::answering([Step::Close("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{".into()), hello()]).await;
     assert!(ask(&fake).await.is_ok());
