@@ -101,7 +101,9 @@ on_both_databases! {
         phone.says("Goodbye!").await;
         assert_eq!(phone.ended_by(), Some(Ending::Hangup));
         let over = app.get(&path).await;
-        assert_eq!((&over["status"], &over["duration_seconds"]), (&json!("completed"), &json!(30)));
+        assert_eq!(over["status"], "completed");
+        let seconds = over["duration_seconds"].as_i64().unwrap();
+        assert!((30..60).contains(&seconds), "{seconds} s: the clock runs on while it is moved");
         let history = app.get(&format!("/history/{user}/calls")).await;
         assert_eq!((&history[0]["purpose"], &history[0]["answered_by"]), (&json!(PURPOSE), &json!("human")));
         assert!(app.twilio.call_updates().is_empty(), "a person is left to talk");

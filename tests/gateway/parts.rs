@@ -139,7 +139,7 @@ on_both_databases! {
     }
 
     async fn an_answer_that_came_too_late_is_known_at_the_next_turn(database) {
-        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.2")]).await;
+        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.3"), ("VOICE_PATIENCE", "1")]).await;
         let call = app.call(SID, CALLER, OURS);
         let gate = app.llm.says("The answer is 42.").waits();
         assert!(call.talks(1, "What is the answer?").await.say().starts_with("Sorry"));
@@ -153,7 +153,7 @@ on_both_databases! {
     }
 
     async fn nobody_waits_while_words_are_spoken(database) {
-        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.5"), ("VOICE_PATIENCE", "1.5")]).await;
+        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "1"), ("VOICE_PATIENCE", "2.5")]).await;
         let call = app.call(SID, CALLER, OURS);
         let gate = Gate::closed();
         app.llm.streams(&STORY, Between::Gate(gate.clone()));
@@ -163,14 +163,14 @@ on_both_databases! {
         let second = call.webhook(&first.redirect().unwrap(), &[]).await.voice();
         assert_eq!(second.say(), STORY[1].trim());
         // The caller listens to it, for longer than anybody waits.
-        tokio::time::sleep(Duration::from_millis(1600)).await;
+        tokio::time::sleep(Duration::from_millis(2600)).await;
         let third = call.webhook(&second.redirect().unwrap(), &[]).await.voice();
         assert!(third.redirect().is_some(), "no apology yet: {third:?}");
         gate.open();
     }
 
     async fn of_an_answer_that_stalled_the_heard_part_alone_counts_later(database) {
-        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.3")]).await;
+        let app = TestApp::start_with(&database, &[("VOICE_REPLY_BUDGET", "0.3"), ("VOICE_PATIENCE", "1")]).await;
         let call = app.call(SID, CALLER, OURS);
         let gate = Gate::closed();
         app.llm.streams(&STORY, Between::Gate(gate.clone()));

@@ -103,7 +103,7 @@ on_both_databases! {
     }
 
     async fn a_cough_before_the_first_word_of_an_answer_does_not_stop_it(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.4")]).await;
         let phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;
         app.llm.says("Paris is the capital of France.");
@@ -187,7 +187,7 @@ on_both_databases! {
     }
 
     async fn an_answer_that_takes_too_long_is_apologised_for_and_kept_for_the_next_turn(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "0.3")]).await;
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.3"), ("VOICE_PATIENCE", "1")]).await;
         let phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;
         let gate = app.llm.says("Too late.").waits();
@@ -382,7 +382,7 @@ on_both_databases! {
     }
 
     async fn an_apology_for_the_rest_of_an_answer_stands_apart(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.2"), ("VOICE_PATIENCE", "0.3")]).await;
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.5"), ("VOICE_PATIENCE", "0.7")]).await;
         let phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;
         let gate = Gate::closed();

@@ -186,7 +186,7 @@ on_both_databases! {
         let mut phone = app.dials(CALLER, OURS).await;
         app.llm.says_and_calls("All booked. Have a lovely day!", "end_call", "{}");
         phone.says("So that is settled").await;
-        assert_eq!(phone.hears(), ["All booked. Have a lovely day!"]);
+        assert_eq!(phone.hears().join(" "), "All booked. Have a lovely day!");
         assert_eq!(phone.ended_by(), Some(Ending::Hangup));
         let mut phone = app.dials(CALLER, OURS).await;
         app.llm.calls_tool("end_call", "{}");
