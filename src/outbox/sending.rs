@@ -12,8 +12,11 @@ use crate::db::replies::Sent;
 use crate::db::reply_reports::ReplyReport;
 use crate::db::sending::{Part, WHATSAPP_WINDOW, WHOLE};
 use crate::sms::length::numbered;
+use crate::sms::segments::bare_words;
 use crate::twilio::address::Address;
-use crate::twilio::rest::{IN_TWIML, OVER_REST, Outgoing, Rest, RestError, Sender, SentMessage, Sought, retried};
+use crate::twilio::rest::{
+    IN_TWIML, ListedMessage, OVER_REST, Outgoing, Rest, RestError, Sender, SentMessage, Sought, retried,
+};
 use std::sync::Arc;
 use tracing::info;
 
@@ -138,21 +141,16 @@ impl Replier {
             other => other,
         });
         let listed = self.answered(rest, listed)?;
-        let (mut certain, mut likely) = (Vec::new(), Vec::new());
-        for message in listed {
-            let says_it = message.says(body);
-            match message.direction.as_str() {
-                OVER_REST if says_it => certain.push(message.sent),
-                // Twilio may have changed the words of what it made of TwiML.
-                IN_TWIML
-                    if due.job.kind == ANSWER && message.created().is_some_and(|at| at <= begun + IN_TWIML_WITHIN) =>
-                {
-                    if says_it { &mut certain } else { &mut likely }.push(message.sent);
-                }
-                _ => {}
-            }
-        }
-        for sent in certain.into_iter().chain(likely).map(known) {
+        let is_it = |message: &ListedMessage| {
+            let is_of_its_way = match message.direction.as_str() {
+                OVER_REST => true,
+                IN_TWIML => due.job.kind == ANSWER && message.created().is_some_and(|at| at <= begun + IN_TWIML_WITHIN),
+                _ => false,
+            };
+            is_of_its_way && message.says(body, bare_words)
+        };
+        // The oldest first: a newer one with the same words may be the only one that the next reply is looked for among.
+        for sent in listed.into_iter().rev().filter(is_it).map(|message| known(message.sent)) {
             if self.is_recorded(due, position, &sent).await? {
                 return Ok(Some(sent));
             }
