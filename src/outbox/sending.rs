@@ -18,12 +18,15 @@ use crate::twilio::rest::{
     IN_TWIML, ListedMessage, OVER_REST, Outgoing, Rest, RestError, Sender, SentMessage, Sought, retried,
 };
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::info;
 
 /// A reply in TwiML that Twilio has reported nothing of for so long is looked for.
 const UNREPORTED_AFTER: Micros = 300 * SECOND;
 /// In this time after it was stored Twilio has made a message of a reply in TwiML, by its own clock.
 const IN_TWIML_WITHIN: Micros = 120 * SECOND;
+/// By then Twilio's list shows a message that it took: what is not in it before may still come.
+const LISTED_WITHIN: Micros = 30 * SECOND;
 /// How much our clock may be ahead of Twilio's.
 const CLOCKS_DIFFER: Micros = 60 * SECOND;
 
@@ -93,10 +96,13 @@ impl Replier {
         body: &str,
         begun: Option<Micros>,
     ) -> Result<Option<SentMessage>, Setback> {
-        if let Some(begun) = begun
-            && let Some(found) = self.find(due, position, body, begun).await?
-        {
-            return Ok(Some(found));
+        if let Some(begun) = begun {
+            if let Some(found) = self.find(due, position, body, begun).await? {
+                return Ok(Some(found));
+            }
+            if self.clock.now() < begun + LISTED_WITHIN {
+                return Err(unlisted("Twilio has nothing of it yet".to_owned()));
+            }
         }
         if self.is_canceled(due).await? {
             return Ok(None);
@@ -128,7 +134,10 @@ impl Replier {
             // If this fails, it is looked for in vain.
             self.db.take_back_send(&due.job, position).await.ok();
         }
-        Ok(Some(known(self.answered(rest, answer)?)))
+        match answer {
+            Err(unknown @ RestError::Unknown(_)) => Err(unlisted(unknown.to_string())),
+            answer => Ok(Some(known(self.answered(rest, answer)?))),
+        }
     }
 
     /// The message whose sending was begun then, if Twilio has it.
@@ -233,6 +242,11 @@ impl Replier {
             None => Ok(rest),
         }
     }
+}
+
+/// Nobody knows whether Twilio took a message, and its list does not tell so soon.
+fn unlisted(reason: String) -> Setback {
+    Setback::Later(reason, Some(Duration::from_micros(LISTED_WITHIN.unsigned_abs())))
 }
 
 /// A message that Twilio has, with a status in any case.
