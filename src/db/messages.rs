@@ -280,14 +280,15 @@ impl Db {
         })
     }
 
-    /// How many texts of the user's `peer` (of the address `peer`, when they are nobody's) came in since then that are not ignored.
+    /// How many texts of the user's `peer` (of the address `peer`, when they are nobody's) came in since then that are neither
+    /// ignored nor left to a person.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn replies_since(&self, user_id: Option<i64>, peer: &str, since: Micros) -> Result<i64, DbError> {
         let text = "SELECT COUNT(*) FROM sms_logs WHERE (user_id = $1 OR ($1 IS NULL AND user_id IS NULL)) AND peer = $2 \
                     AND created_at > $3 AND message_sid IS NOT NULL AND answered_with IS NULL \
-                    AND (reply_status IS NULL OR reply_status <> 'ignored')";
+                    AND (reply_status IS NULL OR reply_status NOT IN ('ignored', 'draft', 'discarded'))";
         let (count,): (i64,) = read!(self, fetch_one, text, user_id, peer, since)?;
         Ok(count)
     }
