@@ -112,8 +112,8 @@ impl Db {
         })
     }
 
-    /// Writes a START, which takes the opt-out back, from all numbers of the Messaging Service if it came through one. It is answered
-    /// with the `confirmation`, if there is one.
+    /// Writes a START, which takes the opt-out back, from all numbers of the Messaging Service if it came through one: those that were in
+    /// it at the STOP, and those through which a text has come from it since. It is answered with the `confirmation`, if there is one.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
@@ -122,7 +122,8 @@ impl Db {
         unit!(self, [new, confirmation], |c| {
             if log_message!(c, new, status, confirmation, Some(reason::KEYWORD)) > 0 {
                 let text = "DELETE FROM opt_outs WHERE peer_number = $1 \
-                            AND (own_number IN ($2, $3) OR messaging_service_sid = $3)";
+                            AND (own_number IN ($2, $3) OR messaging_service_sid = $3 OR EXISTS (SELECT 1 FROM sms_logs \
+                            WHERE sms_logs.messaging_service_sid = $3 AND to_number = own_number AND direction = 'inbound'))";
                 let query = sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.messaging_service_sid);
                 query.execute(&mut *c).await?;
             }

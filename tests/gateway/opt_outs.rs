@@ -184,6 +184,19 @@ on_both_databases! {
         assert_eq!(app.text("SM3", CALLER, "Stop. Thank you").await.body, stopped.body, "but for the confirmation");
     }
 
+    async fn a_start_to_a_service_holds_for_numbers_that_joined_it_after_the_stop(database) {
+        let app = TestApp::start(&database).await;
+        let service = [("MessagingServiceSid", SERVICE)];
+        text_to(&app, "SM1", OURS, "STOP", &[]).await;
+        text_to(&app, "SM2", TOLL_FREE, "STOP", &[]).await;
+        assert_eq!(text_to(&app, "SM3", OURS, "Hello?", &service).await, [""; 0], "it has joined");
+        text_to(&app, "SM4", OTHER, "START", &service).await;
+        let opt_outs = app.get("/opt-outs/").await;
+        assert_eq!((opt_outs.as_array().unwrap().len(), &opt_outs[0]["own_number"]), (1, &json!(TOLL_FREE)), "{opt_outs}");
+        app.llm.decides("yes", "Welcome back.");
+        assert_eq!(text_to(&app, "SM5", OURS, "Hello again", &service).await, ["Welcome back."]);
+    }
+
     async fn a_start_to_one_number_of_a_service_holds_for_all_of_them(database) {
         let app = TestApp::start(&database).await;
         let service = [("MessagingServiceSid", SERVICE)];
