@@ -68,6 +68,10 @@ impl Replier {
     /// decides, not the reply's status, which a report may have changed since.
     pub(super) async fn send(&self, due: &Due, reply: &str, begun: Option<Micros>) -> Result<(), Setback> {
         let messages = numbered(reply);
+        if due.is_outbound && begun.is_none() {
+            // Nobody has counted it: it was written elsewhere.
+            self.db.note_size(&due.job, self.sms.size(reply, Address::parse(&due.from).channel)).await?;
+        }
         if let [only] = messages.as_slice() {
             return match self.deliver(due, WHOLE, only, begun).await? {
                 Some(sent) => self.sent(due, sent.sid, sent.status).await,
