@@ -57,6 +57,7 @@ on_both_databases! {
         for (sid, replies) in [("SM1", 1), ("SM2", 1), ("SM3", 0), ("SM4", 0)] {
             let answer = app.text(sid, CALLER, "Thanks for your message!").await;
             assert_eq!(answer.messaging().messages().len(), replies, "{sid}");
+            assert_eq!(app.text(sid, CALLER, "Thanks for your message!").await.body, answer.body, "{sid} is redelivered");
         }
         app.clock.advance(601);
         assert_eq!(app.text("SM5", CALLER, "Hello?").await.messaging().messages().len(), 1);
