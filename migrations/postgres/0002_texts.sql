@@ -20,6 +20,7 @@ CREATE INDEX sms_logs_by_job ON sms_logs (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX sms_logs_drafts ON sms_logs (user_id, id) WHERE reply_status = 'draft';
 CREATE INDEX sms_logs_unreported ON sms_logs (decided_at) WHERE reply_status = 'answered' AND reply_sid IS NULL;
 CREATE INDEX sms_logs_whatsapp ON sms_logs (from_number, to_number, created_at) WHERE channel = 'whatsapp' AND direction = 'inbound';
+CREATE INDEX sms_logs_by_service ON sms_logs (messaging_service_sid, to_number) WHERE messaging_service_sid IS NOT NULL AND direction = 'inbound';
 CREATE INDEX sms_logs_by_answer ON sms_logs (answered_with) WHERE answered_with IS NOT NULL;
 
 -- The messages of a reply that takes several, in the order in which they are sent: the first without a sid is next. The

@@ -27,9 +27,9 @@ struct Job {
     state: String,
     /// The id of what it is about: a text, a voicemail or a call's first turn.
     subject_id: i64,
-    /// Our address; null for a job that is not about a text.
+    /// Our address; null for a job that is not about a text, or waits for no other.
     own_number: Nullable<String>,
-    /// The other side's address; null for a job that is not about a text.
+    /// The other side's address; null where ours is.
     peer_number: Nullable<String>,
     /// When it is due. The jobs between two addresses are done one after the other, so it may have to wait longer.
     run_at: Timestamp,
@@ -43,7 +43,8 @@ struct Job {
 
 impl From<ListedJob> for Job {
     fn from(row: ListedJob) -> Self {
-        let (own, peer) = row.lane.as_deref().and_then(|lane| lane.split_once(' ')).unzip();
+        let mut addresses = row.lane.as_deref().into_iter().flat_map(|lane| lane.split(' '));
+        let (own, peer) = (addresses.next(), addresses.next());
         Self {
             id: row.id,
             kind: row.kind,

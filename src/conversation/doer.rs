@@ -3,8 +3,8 @@
 use super::call::OnCall;
 use crate::clock::Clock;
 use crate::config::VoiceTool;
-use crate::db::Db;
 use crate::db::outbound::OutboundText;
+use crate::db::{Db, DbError};
 use crate::twilio::address::Address;
 use crate::twilio::voices::Language;
 use std::sync::Arc;
@@ -45,6 +45,14 @@ impl Doer {
         let (Some(to), Some(from)) = (Address::parse(&call.caller).number, Address::parse(&call.ours).number) else {
             return "The caller cannot receive text messages.".to_owned();
         };
+        match self.db.is_opted_out(to, from, call.messaging_service_sid.as_deref()).await {
+            Ok(false) => {}
+            Ok(true) => {
+                return "The caller told this number to send no more texts. Only the caller's text START ends that."
+                    .to_owned();
+            }
+            Err(error) => return not_now(call, &error),
+        }
         let now = self.clock.now();
         let text = OutboundText {
             account_sid: call.account_sid,
@@ -65,10 +73,12 @@ impl Doer {
                 "The message is on its way.".to_owned()
             }
             Ok(false) => "A message is on its way already; there is one for each answer.".to_owned(),
-            Err(error) => {
-                warn!(call.sid = call.call_sid, %error, "A text for a caller could not be queued");
-                "The message cannot be sent right now.".to_owned()
-            }
+            Err(error) => not_now(call, &error),
         }
     }
+}
+
+fn not_now(call: &OnCall, error: &DbError) -> String {
+    warn!(call.sid = call.call_sid, %error, "A text for a caller could not be queued");
+    "The message cannot be sent right now.".to_owned()
 }

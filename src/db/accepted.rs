@@ -32,7 +32,7 @@ macro_rules! unanswerable {
             $user,
             " AND peer = ",
             $peer,
-            " AND message_sid IS NOT NULL AND answered_with IS NULL AND (reply_status IS NULL OR reply_status <> 'ignored') \
+            " AND message_sid IS NOT NULL AND answered_with IS NULL AND (reply_status IS NULL OR reply_status NOT IN ('ignored', 'draft', 'discarded')) \
              ORDER BY id DESC LIMIT 1 OFFSET ",
             $limit,
             " - 1) > ",

@@ -18,7 +18,7 @@ pub struct ListedJob {
     pub state: String,
     /// The row it is about.
     pub subject_id: i64,
-    /// Our address and the other side's, with a blank between; only for jobs about texts.
+    /// Our address and the other side's, with a blank between, and perhaps a word more; only for jobs about texts.
     pub lane: Option<String>,
     /// When it is due; of one that runs the end of its lease.
     pub run_at: Micros,

@@ -1,5 +1,6 @@
 //! Texts: what came in, what was decided, and how far the reply has got.
 
+use super::jobs::Job;
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 use crate::config::AccountSid;
@@ -194,6 +195,17 @@ pub struct NewMessage {
     pub loop_limit: i64,
 }
 
+/// How long a text is on its way, all its messages together; nothing on channels that know no segments.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Size {
+    /// How many segments it takes.
+    pub segments: Option<i64>,
+    /// `gsm7` or `ucs2`.
+    pub encoding: Option<&'static str>,
+    /// What they cost by `SMS_SEGMENT_PRICE`.
+    pub cost_estimate: Option<f64>,
+}
+
 /// A decision on a text, and what it took.
 #[derive(Debug, Clone)]
 pub struct TextDecision {
@@ -280,16 +292,32 @@ impl Db {
         })
     }
 
-    /// How many texts of the user's `peer` (of the address `peer`, when they are nobody's) came in since then that are not ignored.
+    /// How many texts of the user's `peer` (of the address `peer`, when they are nobody's) came in since then that are neither
+    /// ignored nor left to a person.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn replies_since(&self, user_id: Option<i64>, peer: &str, since: Micros) -> Result<i64, DbError> {
         let text = "SELECT COUNT(*) FROM sms_logs WHERE (user_id = $1 OR ($1 IS NULL AND user_id IS NULL)) AND peer = $2 \
                     AND created_at > $3 AND message_sid IS NOT NULL AND answered_with IS NULL \
-                    AND (reply_status IS NULL OR reply_status <> 'ignored')";
+                    AND (reply_status IS NULL OR reply_status NOT IN ('ignored', 'draft', 'discarded'))";
         let (count,): (i64,) = read!(self, fetch_one, text, user_id, peer, since)?;
         Ok(count)
+    }
+
+    /// Writes down how long the text is that this job sends.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn note_size(&self, job: &Job, size: Size) -> Result<(), DbError> {
+        let (text_id, id, attempts) = (job.subject_id, job.id, job.attempts);
+        unit!(self, [], |c| {
+            let text = "UPDATE sms_logs SET segments = $4, encoding = $5, cost_estimate = $6 \
+                        WHERE id = $1 AND EXISTS (SELECT 1 FROM jobs WHERE id = $2 AND attempts = $3)";
+            let query = sqlx::query(text).bind(text_id).bind(id).bind(attempts);
+            query.bind(size.segments).bind(size.encoding).bind(size.cost_estimate).execute(&mut *c).await?;
+            Ok(())
+        })
     }
 
     /// The text with this row id.

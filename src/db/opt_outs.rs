@@ -62,27 +62,35 @@ impl Db {
         Ok(found.is_some())
     }
 
-    /// Writes a STOP with the opt-out, and takes the jobs away that would still write to the sender. It is answered with the
-    /// `confirmation`, if there is one and the sender had not opted out before.
+    /// Writes a STOP with the opt-out, and takes the jobs away that would still write to the sender. If it came through a Messaging
+    /// Service it counts for all of it: for those of our numbers, too, through which a text has come from it. It is answered with
+    /// the `confirmation`, if there is one and the sender had not opted out before.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn log_stop(&self, new: NewMessage, confirmation: Option<String>) -> Result<(), DbError> {
+    pub async fn log_stop(
+        &self,
+        new: NewMessage,
+        our_numbers: Vec<String>,
+        confirmation: Option<String>,
+    ) -> Result<(), DbError> {
         let lane = lane(&new.to, &new.from);
         // A text that is being written down is seen, or sees the opt-out. SQLite has one writer, so there is nothing to lock.
         let lock = self.text("SELECT $1", LOCK_LANE);
-        unit!(self, [new, confirmation, lane], |c| {
+        unit!(self, [new, our_numbers, confirmation, lane], |c| {
             sqlx::query(lock).bind(&lane).execute(&mut *c).await?;
             if log_message!(c, new, reply_status::IGNORED, None::<String>, Some(reason::KEYWORD)) == 0 {
                 return Ok(());
             }
             let mut added = 0;
-            for own in [Some(&new.to), new.messaging_service_sid.as_ref()].into_iter().flatten() {
+            for own in [&new.to].into_iter().chain(&new.messaging_service_sid).chain(&our_numbers) {
                 let text = "INSERT INTO opt_outs \
                             (peer_number, own_number, message_sid, evidence, created_at, messaging_service_sid) \
-                            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (peer_number, own_number) DO NOTHING";
+                            SELECT $1, $2, $3, $4, $5, $6 WHERE $2 IN ($7, $6) OR EXISTS (SELECT 1 FROM sms_logs \
+                            WHERE messaging_service_sid = $6 AND to_number = $2 AND direction = 'inbound') \
+                            ON CONFLICT (peer_number, own_number) DO NOTHING";
                 let query = sqlx::query(text).bind(&new.from).bind(own).bind(&new.message_sid).bind(&new.text);
-                let query = query.bind(new.at).bind(&new.messaging_service_sid);
+                let query = query.bind(new.at).bind(&new.messaging_service_sid).bind(&new.to);
                 added += query.execute(&mut *c).await?.rows_affected();
             }
             // Who holds one of these jobs finds it gone, and so sends nothing. What is on its way already runs its course.
@@ -112,8 +120,8 @@ impl Db {
         })
     }
 
-    /// Writes a START, which takes the opt-out back, from all numbers of the Messaging Service if it came through one. It is answered
-    /// with the `confirmation`, if there is one.
+    /// Writes a START, which takes the opt-out back, from all numbers of the Messaging Service if it came through one: those that were in
+    /// it at the STOP, and those through which a text has come from it since. It is answered with the `confirmation`, if there is one.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
@@ -122,7 +130,8 @@ impl Db {
         unit!(self, [new, confirmation], |c| {
             if log_message!(c, new, status, confirmation, Some(reason::KEYWORD)) > 0 {
                 let text = "DELETE FROM opt_outs WHERE peer_number = $1 \
-                            AND (own_number IN ($2, $3) OR messaging_service_sid = $3)";
+                            AND (own_number IN ($2, $3) OR messaging_service_sid = $3 OR EXISTS (SELECT 1 FROM sms_logs \
+                            WHERE sms_logs.messaging_service_sid = $3 AND to_number = own_number AND direction = 'inbound'))";
                 let query = sqlx::query(text).bind(&new.from).bind(&new.to).bind(&new.messaging_service_sid);
                 query.execute(&mut *c).await?;
             }

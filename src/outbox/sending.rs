@@ -12,15 +12,21 @@ use crate::db::replies::Sent;
 use crate::db::reply_reports::ReplyReport;
 use crate::db::sending::{Part, WHATSAPP_WINDOW, WHOLE};
 use crate::sms::length::numbered;
+use crate::sms::segments::bare_words;
 use crate::twilio::address::Address;
-use crate::twilio::rest::{IN_TWIML, OVER_REST, Outgoing, Rest, RestError, Sender, SentMessage, Sought, retried};
+use crate::twilio::rest::{
+    IN_TWIML, ListedMessage, OVER_REST, Outgoing, Rest, RestError, Sender, SentMessage, Sought, retried,
+};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::info;
 
 /// A reply in TwiML that Twilio has reported nothing of for so long is looked for.
 const UNREPORTED_AFTER: Micros = 300 * SECOND;
 /// In this time after it was stored Twilio has made a message of a reply in TwiML, by its own clock.
 const IN_TWIML_WITHIN: Micros = 120 * SECOND;
+/// By then Twilio's list shows a message that it took: what is not in it before may still come.
+const LISTED_WITHIN: Micros = 30 * SECOND;
 /// How much our clock may be ahead of Twilio's.
 const CLOCKS_DIFFER: Micros = 60 * SECOND;
 
@@ -62,6 +68,10 @@ impl Replier {
     /// decides, not the reply's status, which a report may have changed since.
     pub(super) async fn send(&self, due: &Due, reply: &str, begun: Option<Micros>) -> Result<(), Setback> {
         let messages = numbered(reply);
+        if due.is_outbound && begun.is_none() {
+            // Nobody has counted it: it was written elsewhere.
+            self.db.note_size(&due.job, self.sms.size(reply, Address::parse(&due.from).channel)).await?;
+        }
         if let [only] = messages.as_slice() {
             return match self.deliver(due, WHOLE, only, begun).await? {
                 Some(sent) => self.sent(due, sent.sid, sent.status).await,
@@ -90,10 +100,13 @@ impl Replier {
         body: &str,
         begun: Option<Micros>,
     ) -> Result<Option<SentMessage>, Setback> {
-        if let Some(begun) = begun
-            && let Some(found) = self.find(due, position, body, begun).await?
-        {
-            return Ok(Some(found));
+        if let Some(begun) = begun {
+            if let Some(found) = self.find(due, position, body, begun).await? {
+                return Ok(Some(found));
+            }
+            if self.clock.now() < begun + LISTED_WITHIN {
+                return Err(unlisted("Twilio has nothing of it yet".to_owned()));
+            }
         }
         if self.is_canceled(due).await? {
             return Ok(None);
@@ -125,7 +138,10 @@ impl Replier {
             // If this fails, it is looked for in vain.
             self.db.take_back_send(&due.job, position).await.ok();
         }
-        Ok(Some(known(self.answered(rest, answer)?)))
+        match answer {
+            Err(unknown @ RestError::Unknown(_)) => Err(unlisted(unknown.to_string())),
+            answer => Ok(Some(known(self.answered(rest, answer)?))),
+        }
     }
 
     /// The message whose sending was begun then, if Twilio has it.
@@ -138,21 +154,16 @@ impl Replier {
             other => other,
         });
         let listed = self.answered(rest, listed)?;
-        let (mut certain, mut likely) = (Vec::new(), Vec::new());
-        for message in listed {
-            let says_it = message.says(body);
-            match message.direction.as_str() {
-                OVER_REST if says_it => certain.push(message.sent),
-                // Twilio may have changed the words of what it made of TwiML.
-                IN_TWIML
-                    if due.job.kind == ANSWER && message.created().is_some_and(|at| at <= begun + IN_TWIML_WITHIN) =>
-                {
-                    if says_it { &mut certain } else { &mut likely }.push(message.sent);
-                }
-                _ => {}
-            }
-        }
-        for sent in certain.into_iter().chain(likely).map(known) {
+        let is_it = |message: &ListedMessage| {
+            let is_of_its_way = match message.direction.as_str() {
+                OVER_REST => true,
+                IN_TWIML => due.job.kind == ANSWER && message.created().is_some_and(|at| at <= begun + IN_TWIML_WITHIN),
+                _ => false,
+            };
+            is_of_its_way && message.says(body, bare_words)
+        };
+        // The oldest first: a newer one with the same words may be the only one that the next reply is looked for among.
+        for sent in listed.into_iter().rev().filter(is_it).map(|message| known(message.sent)) {
             if self.is_recorded(due, position, &sent).await? {
                 return Ok(Some(sent));
             }
@@ -235,6 +246,11 @@ impl Replier {
             None => Ok(rest),
         }
     }
+}
+
+/// Nobody knows whether Twilio took a message, and its list does not tell so soon.
+fn unlisted(reason: String) -> Setback {
+    Setback::Later(reason, Some(Duration::from_micros(LISTED_WITHIN.unsigned_abs())))
 }
 
 /// A message that Twilio has, with a status in any case.

@@ -10,7 +10,7 @@ use crate::conversation::service::AnswerError;
 use crate::conversation::thread;
 use crate::db::Db;
 use crate::db::conversations::Except;
-use crate::db::messages::{TextDecision, UNSURE};
+use crate::db::messages::{Size, TextDecision, UNSURE};
 use crate::llm::{Image, Llm, LlmError, Message, Prompt, Verdict};
 use crate::twilio::voices::Language;
 use std::sync::Arc;
@@ -61,17 +61,6 @@ pub struct Decided {
     pub decision: TextDecision,
     /// From the question to the answer, in milliseconds.
     pub elapsed_ms: f64,
-}
-
-/// How long a text is on its way, all its messages together; nothing on channels that know no segments.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Size {
-    /// How many segments it takes.
-    pub segments: Option<i64>,
-    /// `gsm7` or `ucs2`.
-    pub encoding: Option<&'static str>,
-    /// What they cost by `SMS_SEGMENT_PRICE`.
-    pub cost_estimate: Option<f64>,
 }
 
 impl SmsService {

@@ -80,14 +80,25 @@ pub fn segments(text: &str) -> (usize, Encoding) {
 /// addresses.
 pub fn economical(text: String) -> String {
     let urls = urls(&text);
+    let folded = folded(&text, |at| urls.iter().any(|url| url.contains(&at)));
+    if segments(&folded).0 < segments(&text).0 { folded } else { text }
+}
+
+/// The words of a text, however its signs and blanks are written: those of one message may come back folded.
+pub fn bare_words(text: &str) -> String {
+    folded(text, |_| false).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The text with typographic signs in the GSM alphabet, but for those at the places that are kept.
+fn folded(text: &str, is_kept: impl Fn(usize) -> bool) -> String {
     let mut folded = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
-        match plain_sign(c).filter(|_| !urls.iter().any(|url| url.contains(&at))) {
+        match plain_sign(c).filter(|_| !is_kept(at)) {
             Some(sign) => folded.push_str(sign),
             None => folded.push(c),
         }
     }
-    if segments(&folded).0 < segments(&text).0 { folded } else { text }
+    folded
 }
 
 /// What stands for a typographic sign in the GSM alphabet.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tracing::debug;
 
 pub use calls::{CallUpdate, NewCall, PlacedCall};
-pub use lookup::{IN_TWIML, OVER_REST, Sought};
+pub use lookup::{IN_TWIML, ListedMessage, OVER_REST, Sought};
 
 /// A whole exchange must be done in this time; under a job's lease.
 const TIMEOUT: Duration = Duration::from_secs(10);

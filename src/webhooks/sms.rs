@@ -101,18 +101,16 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         return Ok(None);
     }
     let Some(party) = party else {
-        if is_opted_out(app, text).await? {
-            app.db.log_message(new, Unasked::Ignored(reason::OPTED_OUT)).await?;
-            return Ok(None);
-        }
-        if is_in_loop(app, &new).await? {
-            app.db.log_message(new, Unasked::Ignored(reason::LOOP)).await?;
-            return Ok(None);
-        }
-        let refusal = words.text_refused.clone();
-        app.db.log_message(new, Unasked::Answered(refusal.clone())).await?;
+        let unasked = if is_opted_out(app, text).await? {
+            Unasked::Ignored(reason::OPTED_OUT)
+        } else if is_in_loop(app, &new).await? {
+            Unasked::Ignored(reason::LOOP)
+        } else {
+            Unasked::Answered(words.text_refused.clone())
+        };
+        app.db.log_message(new, unasked).await?;
         info!(message.sid = text.message_sid, "Refused the text of an unknown sender");
-        return Ok(Some(Reply { text: refusal, job_id: None }));
+        return stored_reply(app, text, deadline).await;
     };
     if !party.person.is_active {
         app.db.log_message(new, Unasked::Ignored(reason::INACTIVE)).await?;

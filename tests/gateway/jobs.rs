@@ -42,6 +42,15 @@ on_both_databases! {
         assert_eq!((&text["reply_status"], &text["error_code"]), (&json!("queued"), &json!(null)));
     }
 
+    async fn a_text_that_nobody_asked_for_is_listed_with_its_receivers_number(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        app.twilio.fails(429, 20429);
+        app.create("/sms/send", json!({ "user_id": user, "text": "Your bicycle is ready." })).await;
+        let jobs = app.until("/jobs/?state=waiting", |jobs| jobs[0]["last_error"].is_string()).await;
+        assert_eq!((&jobs[0]["own_number"], &jobs[0]["peer_number"]), (&json!(OURS), &json!(CALLER)));
+    }
+
     async fn a_job_that_is_being_done_is_not_tried_again(database) {
         let app = TestApp::start_with(&database, &[("SMS_REPLY_BUDGET", "0.05")]).await;
         let gate = app.llm.decides("yes", "Once.").waits();

@@ -29,6 +29,18 @@ on_both_databases! {
         assert_eq!(app.twilio.sent().len(), 1, "it was sent twice");
     }
 
+    async fn a_message_that_the_list_shows_a_moment_later_is_not_sent_again(database) {
+        let app = TestApp::start_with(&database, &[LATE]).await;
+        app.twilio.lists_after(20);
+        app.twilio.accepts_but_drops_connection();
+        text_answered_late(&app, "SM1", "Once only.").await;
+        let job = app.get("/jobs/").await[0]["id"].clone();
+        assert_eq!(app.api("POST", &format!("/jobs/{job}/retry"), None).await.status, 200);
+        app.until("/jobs/?state=waiting", |jobs| jobs[0]["attempts"] == 2).await;
+        is_settled(&app).await;
+        assert_eq!((app.twilio.sent().len(), app.twilio.lookup_count()), (1, 2), "it was sent twice");
+    }
+
     async fn a_message_is_found_on_a_later_page_of_the_list(database) {
         let app = TestApp::start_with(&database, &[LATE]).await;
         app.twilio.accepts_but_drops_connection();

@@ -41,12 +41,23 @@ on_both_databases! {
         assert_eq!(app.llm.request_count(), 5);
     }
 
+    async fn texts_that_are_left_to_a_person_are_no_loop(database) {
+        let app = TestApp::start_with(&database, &[("SMS_LOOP_LIMIT", "2"), ("AUTO_REPLY_DEFAULT", "false")]).await;
+        app.llm.always_decides("yes", "Gladly.");
+        for n in 0..4 {
+            app.text(&format!("SM{n}"), CALLER, "And one more thing").await;
+            app.until("/history/1/sms", |texts| texts[0]["reply_status"].is_string()).await;
+        }
+        assert_eq!(app.get("/sms/drafts/?user_id=1").await.as_array().unwrap().len(), 4);
+    }
+
     async fn a_loop_of_refusals_stops_too(database) {
         let settings = [("SMS_LOOP_LIMIT", "2"), ("UNKNOWN_CALLERS", "refuse")];
         let app = TestApp::start_with(&database, &settings).await;
         for (sid, replies) in [("SM1", 1), ("SM2", 1), ("SM3", 0), ("SM4", 0)] {
             let answer = app.text(sid, CALLER, "Thanks for your message!").await;
             assert_eq!(answer.messaging().messages().len(), replies, "{sid}");
+            assert_eq!(app.text(sid, CALLER, "Thanks for your message!").await.body, answer.body, "{sid} is redelivered");
         }
         app.clock.advance(601);
         assert_eq!(app.text("SM5", CALLER, "Hello?").await.messaging().messages().len(), 1);

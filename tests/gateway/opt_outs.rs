@@ -1,5 +1,6 @@
 //! Keywords: who stops, starts and asks for help, and what follows.
 
+use crate::api_support::problem;
 use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use crate::support::wait::PATIENCE;
 use serde_json::json;
@@ -182,6 +183,33 @@ on_both_databases! {
             assert!(again.messaging().is_empty(), "{body}: {}", again.body);
         }
         assert_eq!(app.text("SM3", CALLER, "Stop. Thank you").await.body, stopped.body, "but for the confirmation");
+    }
+
+    async fn a_stop_to_a_service_holds_for_what_goes_out_from_any_of_its_numbers(database) {
+        let app = TestApp::start(&database).await;
+        let user = app.user("ann", CALLER).await;
+        let service = [("MessagingServiceSid", SERVICE)];
+        app.llm.decides("yes", "Hello.");
+        text_to(&app, "SM1", OURS, "Hello", &service).await;
+        text_to(&app, "SM2", OTHER, "STOP", &service).await;
+        let order = json!({ "user_id": user, "text": "Your bicycle is ready." });
+        problem(&app.api("POST", "/sms/send", Some(order.clone())).await, 409);
+        text_to(&app, "SM3", OTHER, "START", &service).await;
+        app.create("/sms/send", order).await;
+        app.twilio.wait_for_sent(1).await;
+    }
+
+    async fn a_start_to_a_service_holds_for_numbers_that_joined_it_after_the_stop(database) {
+        let app = TestApp::start(&database).await;
+        let service = [("MessagingServiceSid", SERVICE)];
+        text_to(&app, "SM1", OURS, "STOP", &[]).await;
+        text_to(&app, "SM2", TOLL_FREE, "STOP", &[]).await;
+        assert_eq!(text_to(&app, "SM3", OURS, "Hello?", &service).await, [""; 0], "it has joined");
+        text_to(&app, "SM4", OTHER, "START", &service).await;
+        let opt_outs = app.get("/opt-outs/").await;
+        assert_eq!((opt_outs.as_array().unwrap().len(), &opt_outs[0]["own_number"]), (1, &json!(TOLL_FREE)), "{opt_outs}");
+        app.llm.decides("yes", "Welcome back.");
+        assert_eq!(text_to(&app, "SM5", OURS, "Hello again", &service).await, ["Welcome back."]);
     }
 
     async fn a_start_to_one_number_of_a_service_holds_for_all_of_them(database) {

@@ -1,6 +1,7 @@
 //! One thought in several texts gets one reply.
 
 use crate::support::app::{CALLER, TestApp, on_both_databases};
+use crate::support::scripted_server::Gate;
 use serde_json::{Value, json};
 
 /// The last words of the prompt `n`.
@@ -58,6 +59,22 @@ on_both_databases! {
         let sent = app.twilio.wait_for_sent(2).await;
         assert_eq!((sent[0].body.as_str(), sent[1].body.as_str()), ("To the first.", "To the second."));
         assert_eq!((asked(&app, 0), asked(&app, 1)), (json!("First"), json!("Second")));
+    }
+
+    async fn however_many_write_at_the_same_time_nobody_waits_for_anothers_answer(database) {
+        const PEOPLE: usize = 100;
+        let app = TestApp::start_with(&database, &[("SMS_QUIET_WINDOW", "5")]).await;
+        app.llm.always_decides("yes", "At last.");
+        let gates: Vec<_> = (0..PEOPLE).map(|_| app.llm.decides("yes", "At last.").waits()).collect();
+        let texts = (0..PEOPLE).map(|n| {
+            let app = &app;
+            async move { app.text(&format!("SM{n}"), &format!("+1415555{n:04}"), "Hello").await }
+        });
+        futures_util::future::join_all(texts).await;
+        app.later(6);
+        app.llm.wait_for_in_flight(PEOPLE).await;
+        gates.iter().for_each(Gate::open);
+        assert_eq!(app.twilio.wait_for_sent(PEOPLE).await.len(), PEOPLE);
     }
 
     async fn drafts_are_written_for_all_of_them_too(database) {

@@ -55,6 +55,15 @@ on_both_databases! {
         assert!(app.llm.requests()[0]["messages"].to_string().contains("Your bicycle is ready."), "the model knows of it");
     }
 
+    async fn the_history_tells_how_long_it_was_and_what_it_cost(database) {
+        let app = TestApp::start_with(&database, &[("SMS_SEGMENT_PRICE", "0.5")]).await;
+        let user = app.user("ann", CALLER).await;
+        app.create("/sms/send", json!({ "user_id": user, "text": "a".repeat(161) })).await;
+        let texts = app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "queued").await;
+        assert_eq!((&texts[0]["segments"], &texts[0]["encoding"]), (&json!(2), &json!("gsm7")));
+        assert_eq!(texts[0]["cost_estimate"], 1.0);
+    }
+
     async fn the_owner_of_our_number_gets_it_where_calls_are_forwarded_to(database) {
         let app = TestApp::start(&database).await;
         let user = app.user("ann", OURS).await;

@@ -38,6 +38,43 @@ on_both_databases! {
         assert_eq!((app.twilio.post_count(), app.twilio.lookup_count()), (0, 1));
     }
 
+    async fn of_two_answers_within_two_minutes_the_one_that_was_lost_is_sent(database) {
+        let app = answered(&database, true, &[]).await;
+        app.twilio.gets_replies();
+        app.later(60);
+        app.llm.decides("yes", "Bring a cake.");
+        app.text("SM2", CALLER, "Shall I bring something?").await;
+        app.later(250);
+        assert_eq!(app.twilio.wait_for_sent(1).await[0].body, "At five.");
+        app.until("/jobs/", |jobs| jobs == &json!([])).await;
+        app.later(SIX_MINUTES);
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "queued").await;
+        assert_eq!(app.twilio.sent().len(), 1, "the other one arrived");
+    }
+
+    async fn two_answers_in_the_same_words_are_two(database) {
+        let app = answered(&database, false, &[]).await;
+        app.later(100);
+        app.llm.decides("yes", "At five.");
+        app.text("SM2", CALLER, "When again?").await;
+        for wait in [250, 110] {
+            app.later(wait);
+            app.until("/history/1/sms", |texts| texts[usize::from(wait == 250)]["reply_status"] == "queued").await;
+            app.until("/jobs/", |jobs| jobs == &json!([])).await;
+        }
+        assert_eq!((app.twilio.post_count(), app.twilio.lookup_count()), (0, 2));
+    }
+
+    async fn words_whose_signs_twilio_wrote_otherwise_are_known(database) {
+        let app = TestApp::start(&database).await;
+        app.twilio.folds_replies();
+        app.llm.decides("yes", "At “five”. ");
+        app.text("SM1", CALLER, "When?").await;
+        app.later(SIX_MINUTES);
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "queued").await;
+        assert_eq!((app.twilio.post_count(), app.twilio.lookup_count()), (0, 1));
+    }
+
     async fn a_report_that_comes_late_still_settles_it(database) {
         let app = answered(&database, true, &[]).await;
         let answer = app.text("SM1", CALLER, "When?").await.messaging();

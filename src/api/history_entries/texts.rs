@@ -44,7 +44,8 @@ pub(in crate::api) struct Sms {
     reason: Nullable<String>,
     /// Twilio's error code of a reply that failed.
     error_code: Nullable<i64>,
-    /// The segments the reply takes, all its messages together; null without a reply, and on other channels than SMS.
+    /// The segments the reply takes, all its messages together; null without a reply, on other channels than SMS, and of a
+    /// text that answers none until it is sent.
     segments: Nullable<i64>,
     /// Their encoding: `gsm7`, or `ucs2` when a character of the reply is not in the GSM alphabet.
     encoding: Nullable<String>,

@@ -46,9 +46,11 @@ pub struct ListedMessage {
 }
 
 impl ListedMessage {
-    /// Whether these are its words. A trial account's messages have words of Twilio's before them.
-    pub fn says(&self, words: &str) -> bool {
-        let before = self.body.as_deref().and_then(|body| body.strip_suffix(words));
+    /// Whether these are its words, once both are `read`: Twilio may have written them otherwise. A trial account's messages have words
+    /// of Twilio's before them.
+    pub fn says(&self, words: &str, read: impl Fn(&str) -> String) -> bool {
+        let Some(body) = self.body.as_deref().map(&read) else { return false };
+        let before = body.strip_suffix(&read(words));
         before.is_some_and(|before| before.is_empty() || before.contains("Twilio trial account"))
     }
 

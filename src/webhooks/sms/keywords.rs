@@ -55,7 +55,10 @@ pub(super) async fn answer_keyword(
     // Two machines may go on confirming each other's keywords; a STOP is confirmed once in any case.
     let is_confirmed = confirms && (keyword == Keyword::Stop || !is_in_loop(app, &new).await?);
     match keyword {
-        Keyword::Stop => app.db.log_stop(new, is_confirmed.then(|| words.text_stopped.clone())).await?,
+        Keyword::Stop => {
+            let our_numbers = app.config.twilio.phone_numbers.clone();
+            app.db.log_stop(new, our_numbers, is_confirmed.then(|| words.text_stopped.clone())).await?;
+        }
         Keyword::Start => app.db.log_start(new, is_confirmed.then(|| words.text_started.clone())).await?,
         Keyword::Help => {
             let is_answered = is_confirmed && !is_opted_out(app, text).await?;

@@ -47,6 +47,10 @@ struct State {
     replies_lost: bool,
     /// Whether the account is on trial.
     trial: bool,
+    /// Whether the words of what goes out as `<Message>` are written in the GSM alphabet.
+    folds: bool,
+    /// How many seconds pass before a message is in the list.
+    listed_after: i64,
     /// How many seconds its clock is ahead of the machine's.
     ahead: i64,
 }
@@ -139,9 +143,24 @@ impl FakeTwilio {
         lock(&self.state).trial = true;
     }
 
+    /// From now on it writes typographic quotes of what goes out as `<Message>` as plain ones, and ends in no blanks.
+    pub fn folds_replies(&self) {
+        lock(&self.state).folds = true;
+    }
+
+    /// From now on messages are in its list only so long after they were made.
+    pub fn lists_after(&self, seconds: i64) {
+        lock(&self.state).listed_after = seconds;
+    }
+
     /// From now on nothing that a webhook is answered comes to it, as when the gateway dies in the middle.
     pub fn loses_replies(&self) {
         lock(&self.state).replies_lost = true;
+    }
+
+    /// From now on it comes again.
+    pub fn gets_replies(&self) {
+        lock(&self.state).replies_lost = false;
     }
 
     /// Answers the next GET with an error.
@@ -158,6 +177,8 @@ impl FakeTwilio {
     /// A `<Message>` went out: it is in the list, and nobody has asked for it over REST. Its sid.
     pub fn replies(&self, from: &str, to: &str, body: &str) -> String {
         let mut state = lock(&self.state);
+        let folded = body.replace(['“', '”'], "\"").trim_end().to_owned();
+        let body = if state.folds { &folded } else { body };
         let reply = routes::reply(&state, &self.account, from, to, body);
         if !state.replies_lost {
             state.messages.push(reply.clone());

@@ -166,7 +166,10 @@ fn list_messages(state: &State, request: &Request) -> Answer {
         resource: message.resource(),
     };
     let is_left_out = state.queued && request.query.contains("DateSent");
-    let found = state.messages.iter().rev().filter(|_| !is_left_out);
+    let is_listed = |message: &&SentMessage| {
+        !is_left_out && now(state) - message.created >= time::Duration::seconds(state.listed_after)
+    };
+    let found = state.messages.iter().rev().filter(is_listed);
     list("messages", "DateSent", found.map(of).collect(), request)
 }
 
