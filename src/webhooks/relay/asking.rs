@@ -43,7 +43,7 @@ impl Session {
         if wish != Wish::Voicemail {
             let mut talk = Talk::default();
             talk.say(wish.words(phrases));
-            self.spoken = Some((claim.id, talk));
+            self.spoken = Some((claim, talk));
             self.say_phrase(wish.words(phrases)).await?;
         }
         self.leaving = match wish {
@@ -107,7 +107,7 @@ impl Session {
                 let said = said(&left);
                 let LeftTurn { claim, input_tokens, output_tokens, model_used: model, .. } = left;
                 if let Some(answer) = left.whole {
-                    return self.say_rest(claim.id, &answer, &said).await;
+                    return self.say_rest(claim, &answer, &said).await;
                 }
                 let begun = Begun { said, cost: Cost { input_tokens, output_tokens, model } };
                 self.ask(claim, &left.input_text, begun).await
@@ -124,12 +124,12 @@ impl Session {
     }
 
     /// Says the rest of an answer, from the sentence that was not heard to its end.
-    async fn say_rest(&mut self, turn_id: i64, answer: &str, heard: &str) -> Result<(), Over> {
+    async fn say_rest(&mut self, claim: TurnClaim, answer: &str, heard: &str) -> Result<(), Over> {
         let sentences = sentences_of(answer, self.call.person().language);
         let first = heard_sentences(&sentences, heard);
         let mut talk = Talk::default();
         talk.say(answer);
-        self.spoken = Some((turn_id, talk));
+        self.spoken = Some((claim, talk));
         match self.player {
             Some(_) => self.play_again(&sentences, first).await,
             None => self.say(&joined(&sentences[first..]), true).await,

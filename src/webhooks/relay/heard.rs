@@ -31,10 +31,10 @@ impl Session {
         if let Some(answering) = self.answering.take() {
             let heard = self.heard_by_now(&answering.talk);
             self.keep(answering, false, Some(BROKEN_OFF), heard).await;
-        } else if let Some((turn_id, talk)) = self.spoken.take()
+        } else if let Some((claim, talk)) = self.spoken.take()
             && let Heard::Only(heard) = self.heard_by_now(&talk)
         {
-            let stored = self.app.db.leave_unheard(turn_id, heard).await;
+            let stored = self.app.db.leave_unheard(claim, heard).await;
             self.note(stored);
         }
     }
@@ -80,10 +80,10 @@ impl Session {
 
     /// Of the answer that was given last only this was heard.
     async fn keep_heard_of_last(&mut self, utterance: &str, left: Duration) {
-        let Some((turn_id, talk)) = self.spoken.take() else { return };
+        let Some((claim, talk)) = self.spoken.take() else { return };
         let heard = self.heard(&talk, utterance, left);
         if heard != talk.answer() {
-            let stored = self.app.db.heard_only(turn_id, heard).await;
+            let stored = self.app.db.heard_only(claim, heard).await;
             self.note(stored);
         }
     }
