@@ -190,28 +190,31 @@ impl Db {
         read!(self, fetch_optional, text, call_sid)
     }
 
-    /// Of the answer of this turn only `heard` reached the caller after all. Nothing is stored of a turn that another session
+    /// Of the answer of this turn only `heard` reached the caller after all, or all of it, and sooner than was reckoned. Nothing is stored of a turn that another session
     /// has taken up.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn heard_only(&self, claim: TurnClaim, heard: String) -> Result<(), DbError> {
+    pub async fn heard_only(&self, claim: TurnClaim, heard: Option<String>) -> Result<(), DbError> {
         unit!(self, [heard], |c| {
-            let query = sqlx::query("UPDATE conversation_logs SET heard_text = $3 WHERE id = $1 AND attempt = $2");
+            let query = sqlx::query(
+                "UPDATE conversation_logs SET heard_text = $3, lease_until = NULL WHERE id = $1 AND attempt = $2",
+            );
             query.bind(claim.id).bind(claim.attempt).bind(&heard).execute(&mut *c).await?;
             Ok(())
         })
     }
 
     /// Of the answer of this turn only `heard` reached the caller before the session was lost. What was to follow it follows;
-    /// else the rest is still to be said. Nothing is stored of a turn that another session has taken up.
+    /// else the rest is still to be said. The first account of it counts: the session's own, or that of whoever was told of the
+    /// loss before. Nothing is stored of a turn that another session has taken up.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn leave_unheard(&self, claim: TurnClaim, heard: String) -> Result<(), DbError> {
         unit!(self, [heard], |c| {
-            let text = "UPDATE conversation_logs SET heard_text = $3, action = COALESCE(action, $4) \
-                        WHERE id = $1 AND attempt = $2";
+            let text = "UPDATE conversation_logs SET heard_text = $3, action = COALESCE(action, $4), lease_until = NULL \
+                        WHERE id = $1 AND attempt = $2 AND COALESCE(action, '') <> $4";
             let query = sqlx::query(text).bind(claim.id).bind(claim.attempt);
             query.bind(&heard).bind(UNHEARD).execute(&mut *c).await?;
             Ok(())

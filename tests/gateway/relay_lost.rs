@@ -17,10 +17,11 @@ on_both_databases! {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let mut phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;
-        app.llm.says("Hello.");
+        app.llm.says("Hello. How are you?");
         relay.says("Hi").await;
         relay.hears_turn().await;
         relay.interrupts("Hello.", 400).await;
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Hello.").await;
         phone.relay_ended(relay.drops()).await;
         assert!(phone.connect().is_some() && phone.hears().is_empty(), "the call goes on without another greeting");
         let lost = phone.trace().last().unwrap().clone();
@@ -31,11 +32,12 @@ on_both_databases! {
         // A session that works makes up for the one that was lost.
         let mut relay = phone.relay().await;
         assert_eq!(relay.hears_turn().await, DID_NOT_HEAR, "who has no answer to wait for is asked to speak");
-        app.llm.says("Still here.");
+        app.llm.says("Still here. And you?");
         relay.says("Are you there?").await;
         relay.hears_turn().await;
         assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Hello.", "with its history");
         relay.interrupts("Still here.", 700).await;
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Still here.").await;
         phone.relay_ended(relay.drops()).await;
         let relay = phone.relay().await;
         phone.relay_ended(relay.drops()).await;
@@ -179,6 +181,58 @@ on_both_databases! {
         assert_eq!(relay.hears_turn().await, "Once upon a time there was a telephone. Then somebody called it.");
         assert_eq!(app.llm.request_count(), 1);
         assert_eq!(app.get("/history/1/conversations").await[0]["heard_text"], json!(null));
+    }
+
+    async fn the_rest_of_an_answer_is_said_though_the_loss_was_not_noticed(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        app.llm.says(&format!("{}They lived on.", "It is a very long story. ".repeat(8)));
+        relay.says("Tell me a story").await;
+        relay.hears_turn().await;
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
+        let (end, first) = relay.drops_unnoticed();
+        phone.relay_ended(end).await;
+        let mut relay = phone.relay().await;
+        assert!(relay.hears_turn().await.ends_with("It is a very long story. They lived on."));
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_null()).await;
+        // The session before last closes with the gateway, and what it believes was heard counts no more.
+        app.llm.says("Good night.");
+        relay.says("Thank you").await;
+        relay.hears_turn().await;
+        relay.hangs_up().await;
+        let app = app.restart(&database, &[RELAY]).await;
+        drop(first);
+        let turns = app.get("/history/1/conversations").await;
+        assert_eq!((turns[1]["turn"].as_i64(), &turns[1]["heard_text"]), (Some(1), &json!(null)), "{turns}");
+        assert_eq!(app.llm.request_count(), 2);
+    }
+
+    async fn the_rest_of_an_answer_is_said_over_webhooks_though_no_loss_was_noticed(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut lost = Vec::new();
+        let mut relay = phone.relay().await;
+        app.llm.says(&format!("{}They lived on.", "It is a very long story. ".repeat(8)));
+        relay.says("Tell me a story").await;
+        relay.hears_turn().await;
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
+        loop {
+            let (end, session) = relay.drops_unnoticed();
+            lost.push(session);
+            phone.relay_ended(end).await;
+            if phone.connect().is_none() {
+                break;
+            }
+            relay = phone.relay().await;
+            assert!(relay.hears_turn().await.ends_with("It is a very long story. They lived on."));
+        }
+        assert_eq!(lost.len(), 2);
+        assert!(phone.hears().join(" ").ends_with("It is a very long story. They lived on."), "{:?}", phone.hears());
+        assert_eq!(app.llm.request_count(), 1);
+        for exchange in phone.trace().to_vec() {
+            assert_eq!(phone.redeliver(&exchange).await.body, exchange.answer.body, "{}", exchange.path());
+        }
     }
 
     async fn a_question_without_any_answer_is_answered_after_a_loss(database) {

@@ -1,10 +1,11 @@
 //! What the caller said becomes a turn: answered with fixed words, or the model begins to answer.
 
 use super::answering::{Answering, Cutter};
+use super::leave_off;
 use super::line::Over;
 use super::session::Session;
 use crate::conversation::reply::{Begun, Cost};
-use crate::conversation::speech::joined;
+use crate::conversation::speech::{joined, speaking_time};
 use crate::conversation::talk::{Talk, heard_sentences};
 use crate::conversation::wishes::{Wish, wish};
 use crate::db::DbError;
@@ -100,6 +101,9 @@ impl Session {
     /// speak, so that there is no silence.
     pub(super) async fn take_up(&mut self) -> Result<(), Over> {
         let call_sid = self.call.call_sid.clone();
+        // The answer may have come to its end since the loss was told.
+        let left_off = leave_off(&self.app, &call_sid, self.turn).await.map(drop);
+        self.note(left_off);
         let taken_up = match self.app.db.take_up_turn(&call_sid, self.turn).await {
             Ok(None) => return self.say_fixed(|phrases| &phrases.did_not_hear).await,
             Ok(Some(left)) => {
@@ -130,9 +134,12 @@ impl Session {
         let mut talk = Talk::default();
         talk.say(answer);
         self.spoken = Some((claim, talk));
+        let rest = joined(&sentences[first..]);
+        let held = self.app.db.hold_turn(claim, self.left() + speaking_time(&rest)).await;
+        self.note(held);
         match self.player {
             Some(_) => self.play_again(&sentences, first).await,
-            None => self.say(&joined(&sentences[first..]), true).await,
+            None => self.say(&rest, true).await,
         }
     }
 

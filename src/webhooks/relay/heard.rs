@@ -82,10 +82,8 @@ impl Session {
     async fn keep_heard_of_last(&mut self, utterance: &str, left: Duration) {
         let Some((claim, talk)) = self.spoken.take() else { return };
         let heard = self.heard(&talk, utterance, left);
-        if heard != talk.answer() {
-            let stored = self.app.db.heard_only(claim, heard).await;
-            self.note(stored);
-        }
+        let stored = self.app.db.heard_only(claim, (heard != talk.answer()).then_some(heard)).await;
+        self.note(stored);
     }
 
     /// What of a talk was heard. Of words that were played Twilio tells nothing, so there the time decides.
@@ -97,7 +95,7 @@ impl Session {
     }
 
     /// Logs that what was heard could not be stored, if it could not.
-    fn note(&self, stored: Result<(), DbError>) {
+    pub(super) fn note(&self, stored: Result<(), DbError>) {
         if let Err(cause) = stored {
             error!(call.sid = self.call.call_sid, error = %cause, "What was heard of an answer could not be stored");
         }
