@@ -309,6 +309,18 @@ on_both_databases! {
         assert!(!over.contains("<Connect") && !over.contains("<Gather"), "{over}");
     }
 
+    async fn the_end_of_a_session_is_never_answered_with_another_calls_document(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let fields = |session| [("SessionId", session), ("SessionStatus", "failed")];
+        let one = app.call("CA1", CALLER, OURS);
+        let greeting = one.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body;
+        let lost = one.webhook("/twilio/relay/ended", &fields("VX1")).await.body;
+        for (other, session) in [("CA2", "VX1"), ("CA3", "CA1")] {
+            let answer = app.call(other, PERSON, OURS).webhook("/twilio/relay/ended", &fields(session)).await.body;
+            assert!(answer.contains("<ConversationRelay") && answer != lost && answer != greeting, "{answer}");
+        }
+    }
+
     async fn what_hands_a_call_over_is_the_same_when_it_is_asked_for_again(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let greeting = ("/twilio/voice", vec![("CallStatus", "ringing")]);

@@ -150,7 +150,7 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
         app.db.record_call(None, end.call.event(app.clock.now())).await?;
         return Ok(app.documents.empty.render(&[]));
     }
-    let step = (!end.session_id.is_empty()).then(|| VoiceStep::session_ended(&end.session_id));
+    let step = (!end.session_id.is_empty()).then(|| VoiceStep::session_ended(&end.call.call_sid, &end.session_id));
     if let Some(step) = &step
         && let Some(stored) = app.db.voice_answer(step).await?
     {
