@@ -235,6 +235,55 @@ on_both_databases! {
         }
     }
 
+    async fn who_breaks_into_the_rest_of_an_answer_has_heard_its_beginning_all_the_same(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Yes. ", "Once upon a time there was a telephone."], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        // A filler, which comes when the words before it are spoken.
+        relay.next_message().await;
+        gate.open();
+        relay.hears_turn().await;
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Yes.").await;
+        phone.relay_ended(end).await;
+        let mut relay = phone.relay().await;
+        relay.hears_turn().await;
+        assert_eq!(app.get("/history/1/conversations").await[0]["heard_text"], json!(null));
+        relay.interrupts("", 0).await;
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Yes.").await;
+    }
+
+    async fn who_breaks_into_an_answer_that_goes_on_has_heard_its_beginning_and_a_cough_before_that_stops_nothing(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&STORY, Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        // A filler, which comes when the words before it are spoken.
+        relay.next_message().await;
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
+        phone.relay_ended(end).await;
+        let gate = app.llm.says("there was a telephone.").waits();
+        let mut relay = phone.relay().await;
+        app.llm.wait_for_requests(2).await;
+        let filler = relay.next_message().await["token"].as_str().unwrap().to_owned();
+        relay.interrupts(filler.trim().split_once(' ').unwrap().0, 100).await;
+        gate.open();
+        assert!(relay.hears_turn().await.ends_with("there was a telephone."));
+        relay.interrupts("", 0).await;
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Once upon a time").await;
+        assert_eq!(app.llm.request_count(), 2);
+    }
+
     async fn a_question_without_any_answer_is_answered_after_a_loss(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let mut phone = app.dials(CALLER, OURS).await;

@@ -60,12 +60,9 @@ impl Session {
     /// Lets the model begin to answer, or go on after what was `heard` of its answer before.
     async fn ask(&mut self, claim: TurnClaim, words: &str, begun: Begun) -> Result<(), DbError> {
         let asked_at = Instant::now();
-        let (mut talk, mut sentences) = (Talk::default(), Vec::new());
-        if !begun.said.is_empty() {
-            talk.say(&format!("{} ", begun.said));
-            if self.player.is_some() {
-                sentences.push(begun.said.clone());
-            }
+        let (talk, mut sentences) = (Talk::after(&begun.said), Vec::new());
+        if !begun.said.is_empty() && self.player.is_some() {
+            sentences.push(begun.said.clone());
         }
         let reply = match self.app.conversation.speak(&self.call, claim.id, words, begun).await {
             Ok(reply) => reply,
@@ -131,10 +128,9 @@ impl Session {
     async fn say_rest(&mut self, claim: TurnClaim, answer: &str, heard: &str) -> Result<(), Over> {
         let sentences = sentences_of(answer, self.call.person().language);
         let first = heard_sentences(&sentences, heard);
-        let mut talk = Talk::default();
-        talk.say(answer);
+        let (mut talk, rest) = (Talk::after(&joined(&sentences[..first])), joined(&sentences[first..]));
+        talk.say(&rest);
         self.spoken = Some((claim, talk));
-        let rest = joined(&sentences[first..]);
         let held = self.app.db.hold_turn(claim, self.left() + speaking_time(&rest)).await;
         self.note(held);
         match self.player {

@@ -68,7 +68,7 @@ impl Session {
         if is_of_last {
             self.keep_heard_of_last(utterance, left.saturating_sub(talk.time())).await;
         }
-        if answering.talk.is_empty() {
+        if answering.talk.is_as_begun() {
             answering.filler_at = Instant::now() + self.app.config.voice.reply_budget;
             self.answering = Some(answering);
             return;
