@@ -75,6 +75,17 @@ pub struct NewClaim {
     pub call_is_over: bool,
 }
 
+/// Whether a call is over, so that nobody hears an answer. One that loses a ConversationRelay session may be reported as failed
+/// and goes on all the same.
+macro_rules! is_over {
+    ($call_sid:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM call_logs WHERE call_sid = ",
+            $call_sid,
+            " AND status_rank = 5 AND NOT (status = 'failed' AND relay_failures > 0))"
+        )
+    };
+}
 macro_rules! claim {
     ($now:ident) => {
         concat!(
@@ -86,8 +97,9 @@ macro_rules! claim {
              ON CONFLICT (call_sid, turn) DO NOTHING RETURNING id, attempt, \
              (SELECT language FROM call_logs WHERE call_sid = $3) AS language, \
              (SELECT purpose FROM call_logs WHERE call_sid = $3) AS purpose, \
-             (SELECT started_at FROM call_logs WHERE call_sid = $3) AS call_started_at, \
-             EXISTS (SELECT 1 FROM call_logs WHERE call_sid = $3 AND status_rank = 5) AS call_is_over"
+             (SELECT started_at FROM call_logs WHERE call_sid = $3) AS call_started_at, ",
+            is_over!("$3"),
+            " AS call_is_over"
         )
     };
 }
@@ -105,8 +117,8 @@ macro_rules! renew {
         concat!(
             "UPDATE conversation_logs SET lease_until = ",
             $now!(),
-            " + $3 WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed RETURNING \
-             EXISTS (SELECT 1 FROM call_logs WHERE call_sid = conversation_logs.call_sid AND status_rank = 5)"
+            " + $3 WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed RETURNING ",
+            is_over!("conversation_logs.call_sid")
         )
     };
 }

@@ -49,6 +49,20 @@ on_both_databases! {
         assert_eq!(phone.hears(), ["Over webhooks now."]);
     }
 
+    async fn a_call_that_is_reported_as_failed_with_its_session_goes_on(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        for _ in 0..2 {
+            let end = phone.relay().await.drops();
+            app.call(phone.sid(), CALLER, OURS).is("failed", &[]).await;
+            phone.relay_ended(end).await;
+        }
+        assert_eq!(phone.hears(), [APOLOGY]);
+        app.llm.says("Still here.");
+        phone.says("Are you there?").await;
+        assert_eq!(phone.hears(), ["Still here."]);
+    }
+
     async fn after_two_losses_a_broken_answer_goes_on_over_webhooks(database) {
         let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
         let mut phone = app.dials(CALLER, OURS).await;
