@@ -11,9 +11,21 @@ pub struct Talk {
     text: String,
     /// Where in the text the fillers stand, in order; they are no part of the answer.
     fillers: Vec<Range<usize>>,
+    /// Up to here the answer was heard before, in a session that was lost.
+    begun: usize,
 }
 
 impl Talk {
+    /// The rest of an answer whose beginning, these words, was heard before.
+    pub fn after(begun: &str) -> Self {
+        let mut talk = Self { text: begun.to_owned(), ..Self::default() };
+        if talk.needs_blank() {
+            talk.text.push(' ');
+        }
+        talk.begun = talk.text.len();
+        talk
+    }
+
     /// More of the answer.
     pub fn say(&mut self, words: &str) {
         self.text.push_str(words);
@@ -41,14 +53,20 @@ impl Talk {
         needs_blank(&self.text[..end])
     }
 
-    /// How long all of it takes to speak.
+    /// How long all of it takes to speak that was not heard before.
     pub fn time(&self) -> Duration {
-        speaking_time(&self.text)
+        speaking_time(&self.text[self.begun..])
     }
 
     /// Whether there is no word of an answer yet.
     pub fn is_empty(&self) -> bool {
         !self.answer().contains(char::is_alphanumeric)
+    }
+
+    /// Whether there is none but what was heard before.
+    pub fn is_as_begun(&self) -> bool {
+        let begun = self.up_to(self.begun);
+        !self.answer()[begun.len()..].contains(char::is_alphanumeric)
     }
 
     /// The answer so far.
@@ -62,25 +80,29 @@ impl Talk {
     pub fn heard(&self, utterance: &str) -> String {
         match self.find_end(utterance) {
             Some(end) => self.up_to(end),
-            None => utterance.trim().chars().take(self.answer().chars().count()).collect(),
+            None => {
+                let (begun, whole) = (self.up_to(self.begun), self.answer());
+                let told = if begun.is_empty() { String::new() } else { format!("{begun} ") } + utterance.trim();
+                told.chars().take(whole.chars().count()).collect()
+            }
         }
     }
 
     /// Whether `utterance` is a part of what was said.
     pub fn tells(&self, utterance: &str) -> bool {
-        self.find_end(utterance).is_some_and(|end| end > 0)
+        self.find_end(utterance).is_some_and(|end| end > self.begun)
     }
 
     /// Whether nothing was said, not even a filler.
     pub fn is_silent(&self) -> bool {
-        self.text.is_empty()
+        self.text.len() == self.begun
     }
 
     /// What of the answer was spoken, to a word's end, when it would take `left` to speak the rest of what was sent.
     pub fn heard_before(&self, left: Duration) -> String {
         let blanks = self.text.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, _)| at);
         let mut ends = once(0).chain(blanks).chain(once(self.text.len())).rev();
-        self.up_to(ends.find(|end| speaking_time(&self.text[*end..]) >= left).unwrap_or(0))
+        self.up_to(ends.find(|end| speaking_time(&self.text[*end..]) >= left).unwrap_or(0).max(self.begun))
     }
 
     /// The answer up to this byte of the text.
@@ -94,11 +116,12 @@ impl Talk {
         answer.trim().to_owned()
     }
 
-    /// The byte after the first place where the letters of `utterance` stand, and after the signs that follow them.
+    /// The byte after the first place where the letters of `utterance` stand in what was not heard before, and after the signs
+    /// that follow them.
     fn find_end(&self, utterance: &str) -> Option<usize> {
         let wanted: Vec<char> = letters(utterance).map(|(_, letter)| letter).collect();
-        let Some(last) = wanted.len().checked_sub(1) else { return Some(0) };
-        let ours: Vec<(usize, char)> = letters(&self.text).collect();
+        let Some(last) = wanted.len().checked_sub(1) else { return Some(self.begun) };
+        let ours: Vec<(usize, char)> = letters(&self.text).filter(|(end, _)| *end > self.begun).collect();
         let found = ours.windows(wanted.len()).find(|window| window.iter().map(|(_, c)| c).eq(&wanted))?;
         let end = found[last].0;
         let signs = self.text[end..].chars().take_while(|c| !c.is_alphanumeric() && !c.is_whitespace());
@@ -153,7 +176,7 @@ mod tests {
     fn blanks_signs_and_case_make_no_difference() {
         let talk = talk(&["Well —  it's\n“3.5 km”, ", "I think. More."]);
         assert_eq!(talk.heard("well it's 3.5 KM I think"), "Well —  it's\n“3.5 km”, I think.");
-        assert_eq!(super::Talk { text: "你好。再见！".to_owned(), fillers: vec![] }.heard("你 好。"), "你好。");
+        assert_eq!(super::Talk { text: "你好。再见！".to_owned(), ..Talk::default() }.heard("你 好。"), "你好。");
     }
 
     #[test]
@@ -195,6 +218,23 @@ mod tests {
             ("One".into(), String::new())
         );
         assert_eq!(talk.heard_before(Duration::from_secs(60)), "");
+    }
+
+    #[test]
+    fn what_was_heard_before_stays_heard() {
+        let mut talk = Talk::after("One two.");
+        assert!(talk.is_silent() && talk.is_as_begun() && !talk.is_empty());
+        talk.fill("Let me think. ");
+        assert!(talk.is_as_begun() && !talk.is_silent() && talk.tells("let me") && !talk.tells("One"));
+        talk.say("Two three.");
+        assert_eq!(talk.answer(), "One two. Two three.");
+        assert!(!talk.is_as_begun());
+        assert_eq!(
+            ["", "let me", "two", "3"].map(|told| talk.heard(told)),
+            ["One two.", "One two.", "One two. Two", "One two. 3"]
+        );
+        assert_eq!(talk.heard_before(Duration::from_secs(60)), "One two.");
+        assert_eq!(talk.time(), speaking_time("Let me think. Two three."));
     }
 
     #[test]

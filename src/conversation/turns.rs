@@ -136,7 +136,7 @@ impl Turns {
                 return Ok(Some(progress_of(row, call)));
             }
             if !row.leased
-                && let Some(claim) = self.0.db.take_turn_over(row.id).await?
+                && let Some(claim) = self.0.db.take_turn_over(row.claim.id).await?
             {
                 let expected = Expected { words: row.input_text, said: row.sentences };
                 let call = call.clone().in_language(row.language.as_deref());
@@ -148,7 +148,7 @@ impl Turns {
             }
             let look = if has_words { Instant::now() + AT_ONCE } else { deadline.min(Instant::now() + LOOK_EVERY) };
             graced = has_words;
-            let about_it = async { while !matches!(news.recv().await, Ok(id) if id == row.id) {} };
+            let about_it = async { while !matches!(news.recv().await, Ok(id) if id == row.claim.id) {} };
             timeout_at(look, about_it).await.ok();
         }
     }

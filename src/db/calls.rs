@@ -239,6 +239,16 @@ impl Db {
         read!(self, fetch_optional, text, call_sid)
     }
 
+    /// The Twilio account of a call, as far as it is known.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn account_of_call(&self, call_sid: &str) -> Result<Option<String>, DbError> {
+        let text = "SELECT account_sid FROM call_logs WHERE call_sid = $1";
+        let known: Option<(Option<String>,)> = read!(self, fetch_optional, text, call_sid)?;
+        Ok(known.and_then(|(account,)| account))
+    }
+
     /// Closes the calls first heard of before `before` whose end was never reported; answers how many.
     ///
     /// # Errors

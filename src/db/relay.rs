@@ -190,27 +190,33 @@ impl Db {
         read!(self, fetch_optional, text, call_sid)
     }
 
-    /// Of the answer in this row only `heard` reached the caller after all.
+    /// Of the answer of this turn only `heard` reached the caller after all, or all of it, and sooner than was reckoned. Nothing is stored of a turn that another session
+    /// has taken up.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn heard_only(&self, turn_id: i64, heard: String) -> Result<(), DbError> {
+    pub async fn heard_only(&self, claim: TurnClaim, heard: Option<String>) -> Result<(), DbError> {
         unit!(self, [heard], |c| {
-            let query = sqlx::query("UPDATE conversation_logs SET heard_text = $2 WHERE id = $1");
-            query.bind(turn_id).bind(&heard).execute(&mut *c).await?;
+            let query = sqlx::query(
+                "UPDATE conversation_logs SET heard_text = $3, lease_until = NULL WHERE id = $1 AND attempt = $2",
+            );
+            query.bind(claim.id).bind(claim.attempt).bind(&heard).execute(&mut *c).await?;
             Ok(())
         })
     }
 
-    /// Of the answer in this row only `heard` reached the caller before the session was lost. What was to follow it follows;
-    /// else the rest is still to be said.
+    /// Of the answer of this turn only `heard` reached the caller before the session was lost. What was to follow it follows;
+    /// else the rest is still to be said. The first account of it counts: the session's own, or that of whoever was told of the
+    /// loss before. Nothing is stored of a turn that another session has taken up.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn leave_unheard(&self, turn_id: i64, heard: String) -> Result<(), DbError> {
+    pub async fn leave_unheard(&self, claim: TurnClaim, heard: String) -> Result<(), DbError> {
         unit!(self, [heard], |c| {
-            let text = "UPDATE conversation_logs SET heard_text = $2, action = COALESCE(action, $3) WHERE id = $1";
-            sqlx::query(text).bind(turn_id).bind(&heard).bind(UNHEARD).execute(&mut *c).await?;
+            let text = "UPDATE conversation_logs SET heard_text = $3, action = COALESCE(action, $4), lease_until = NULL \
+                        WHERE id = $1 AND attempt = $2 AND COALESCE(action, '') <> $4";
+            let query = sqlx::query(text).bind(claim.id).bind(claim.attempt);
+            query.bind(&heard).bind(UNHEARD).execute(&mut *c).await?;
             Ok(())
         })
     }

@@ -2,14 +2,15 @@
 //! caller meet: its sentences are there as they are completed, and its lease shows that somebody is writing. Whoever finds
 //! the lease over takes the turn over under a higher attempt number; writes of an older attempt match no row.
 
+mod ending;
 mod reading;
 
-use super::conversations::Answer;
 use super::dialect::{postgres_now, sqlite_now};
 use super::news::{News, tell};
 use super::summaries::queue_summary;
 use super::{Db, DbError, json_list, unit};
 use crate::clock::{Micros, SECOND};
+pub use ending::{Heard, TurnEnd};
 pub use reading::Turn;
 use serde::Serialize;
 use sqlx::FromRow;
@@ -74,36 +75,17 @@ pub struct NewClaim {
     pub call_is_over: bool,
 }
 
-/// How a turn ended.
-#[derive(Debug, Clone)]
-pub struct TurnEnd {
-    /// What was answered, which may be less than all when the model failed.
-    pub answer: Option<Answer>,
-    /// Whether the model failed.
-    pub failed: bool,
-    /// See [`Turn::action`].
-    pub action: Option<&'static str>,
-    /// What the caller heard of it.
-    pub heard: Heard,
-    /// Its sentences, which are none where it is one piece; `None` when those that are stored are all.
-    pub sentences: Option<Vec<String>>,
-    /// From the question to the end of the answer, in milliseconds.
-    pub elapsed_ms: f64,
+/// Whether a call is over, so that nobody hears an answer. One that loses a ConversationRelay session may be reported as failed
+/// and goes on all the same.
+macro_rules! is_over {
+    ($call_sid:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM call_logs WHERE call_sid = ",
+            $call_sid,
+            " AND status_rank = 5 AND NOT (status = 'failed' AND relay_failures > 0))"
+        )
+    };
 }
-
-/// What of an answer reached the caller.
-#[derive(Debug, Clone)]
-pub enum Heard {
-    /// All of it.
-    All,
-    /// What was told so far; the rest is told part by part.
-    AsTold,
-    /// Only this.
-    Only(String),
-    /// Only this, and then an apology: the rest came too late.
-    TooLate(String),
-}
-
 macro_rules! claim {
     ($now:ident) => {
         concat!(
@@ -115,8 +97,9 @@ macro_rules! claim {
              ON CONFLICT (call_sid, turn) DO NOTHING RETURNING id, attempt, \
              (SELECT language FROM call_logs WHERE call_sid = $3) AS language, \
              (SELECT purpose FROM call_logs WHERE call_sid = $3) AS purpose, \
-             (SELECT started_at FROM call_logs WHERE call_sid = $3) AS call_started_at, \
-             EXISTS (SELECT 1 FROM call_logs WHERE call_sid = $3 AND status_rank = 5) AS call_is_over"
+             (SELECT started_at FROM call_logs WHERE call_sid = $3) AS call_started_at, ",
+            is_over!("$3"),
+            " AS call_is_over"
         )
     };
 }
@@ -134,8 +117,8 @@ macro_rules! renew {
         concat!(
             "UPDATE conversation_logs SET lease_until = ",
             $now!(),
-            " + $3 WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed RETURNING \
-             EXISTS (SELECT 1 FROM call_logs WHERE call_sid = conversation_logs.call_sid AND status_rank = 5)"
+            " + $3 WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed RETURNING ",
+            is_over!("conversation_logs.call_sid")
         )
     };
 }
@@ -208,52 +191,6 @@ impl Db {
                 Some((true,)) => Lease::CallOver,
                 None => Lease::Lost,
             })
-        })
-    }
-
-    /// Ends a turn. False when it is no longer the claimant's.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn end_turn(&self, now: Micros, claim: TurnClaim, end: TurnEnd) -> Result<bool, DbError> {
-        let news = self.news(News::Turn(claim.id));
-        unit!(self, [end, news], |c| {
-            let answer = end.answer.as_ref();
-            let sentences = end.sentences.as_ref().map(|list| json_list(&list.iter().collect::<Vec<_>>()));
-            let (as_told, heard) = match &end.heard {
-                Heard::All => (false, None),
-                Heard::AsTold => (true, None),
-                Heard::Only(text) => (false, Some(text.as_str())),
-                Heard::TooLate(text) => (false, Some(text.as_str())),
-            };
-            let late = matches!(end.heard, Heard::TooLate(_));
-            let written = sqlx::query(
-                "UPDATE conversation_logs SET gpt_response = $3, failed = $4, input_tokens = COALESCE($5, input_tokens), \
-                 output_tokens = COALESCE($6, output_tokens), model_used = COALESCE($7, model_used), \
-                 processing_time_ms = $8, answered_at = $9, action = $10, lease_until = NULL, \
-                 heard_text = CASE WHEN $11 THEN COALESCE(heard_text, '') ELSE $12 END, late = late OR $13, \
-                 sentences = COALESCE($14, sentences) \
-                 WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed",
-            )
-            .bind(claim.id)
-            .bind(claim.attempt)
-            .bind(answer.map(|a| a.text.as_str()))
-            .bind(end.failed)
-            .bind(answer.map(|a| a.input_tokens))
-            .bind(answer.map(|a| a.output_tokens))
-            .bind(answer.map(|a| a.model.as_str()))
-            .bind(end.elapsed_ms)
-            .bind(answer.is_some().then_some(now))
-            .bind(end.action)
-            .bind(as_told && answer.is_some())
-            .bind(heard)
-            .bind(late)
-            .bind(sentences)
-            .execute(&mut *c)
-            .await?
-            .rows_affected();
-            tell!(c, news);
-            Ok(written > 0)
         })
     }
 

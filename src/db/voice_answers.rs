@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Which webhook was answered.
 #[derive(Debug, Clone)]
 pub struct VoiceStep {
-    /// The call; of what follows a ConversationRelay session, the session.
+    /// The call; of what follows a ConversationRelay session, the call and the session.
     pub call_sid: String,
     /// The turn in the call.
     pub turn: i64,
@@ -27,9 +27,10 @@ impl VoiceStep {
         Self { call_sid: call_sid.to_owned(), turn: 0, part: 0 }
     }
 
-    /// What follows a ConversationRelay session, of which a call may have several; Twilio's ids of both never meet.
-    pub fn session_ended(session_id: &str) -> Self {
-        Self { call_sid: session_id.to_owned(), turn: 0, part: 0 }
+    /// What follows a ConversationRelay session, of which a call may have several. No id has a blank in it, so whatever a webhook
+    /// names as its session, it is never answered with what was stored for another call.
+    pub fn session_ended(call_sid: &str, session_id: &str) -> Self {
+        Self { call_sid: format!("{call_sid} {session_id}"), turn: 0, part: 0 }
     }
 
     /// The message that an answering machine is left.

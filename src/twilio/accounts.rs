@@ -89,6 +89,11 @@ impl Accounts {
         self.0.others.values().find(has_it).unwrap_or(&self.0.main)
     }
 
+    /// Whether there are several, so that one might name what is another's.
+    pub fn are_several(&self) -> bool {
+        !self.0.others.is_empty()
+    }
+
     /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Account> {
         std::iter::once(&self.0.main).chain(self.0.others.values())

@@ -18,7 +18,7 @@ const MOST_PAIRS: usize = 10_000;
 
 /// The fields of a webhook that Twilio signed.
 ///
-/// Anything unsigned, of another account or signed with another token is answered 403 without a word; a signed body that is
+/// Anything unsigned, of another account or about another account's call, or signed with another token is answered 403 without a word; a signed body that is
 /// no form 415; one without the id it is about 400.
 pub struct Signed<T>(pub T);
 
@@ -59,11 +59,25 @@ impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
             warn!("Refused a webhook of another account");
             return Err(forbidden());
         }
+        if is_anothers(&app, &form, named).await {
+            warn!("Refused a webhook that names the call of another account");
+            return Err(forbidden());
+        }
         match T::read(&form) {
             Ok(webhook) => Ok(Self(webhook)),
             Err(reason) => Err(Error::from_string(reason.to_string(), StatusCode::BAD_REQUEST)),
         }
     }
+}
+
+/// Whether a webhook names the call of another of our accounts. A database that cannot tell has nothing of the call to give out
+/// either.
+async fn is_anothers(app: &App, form: &Form<'_>, named: Option<AccountSid>) -> bool {
+    let Some(call_sid) = form.get("CallSid").filter(|sid| app.accounts.are_several() && !sid.contains('\0')) else {
+        return false;
+    };
+    let known = app.db.account_of_call(call_sid).await.ok().flatten();
+    known.as_deref().and_then(AccountSid::parse).is_some_and(|account| Some(account) != named)
 }
 
 pub(super) fn forbidden() -> Error {

@@ -107,7 +107,8 @@ fn last_part(app: &App, call: &OnCall, step: &VoiceStep, part: VoicedPart, endin
     let (how, phrases) = manner(app, call.person());
     let action = next_turn(app, step);
     let mut means = Told::All;
-    let has_words = part.sentences > 0;
+    // What the model said before is its farewell, also where an earlier part told it.
+    let has_words = told > 0;
     let twiml = match (ending, &call.transfer_to) {
         (Ending::Whole(After::EndCall), _) => {
             let words = if has_words { part.words } else { phrase(app, call.person(), &phrases.goodbye) };

@@ -66,6 +66,26 @@ on_both_databases! {
         assert_eq!(app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/sms", &text("SM1", "Hello")).await.messaging().messages(), ["Hi."]);
     }
 
+    async fn no_account_hears_or_changes_anything_of_a_call_of_another(database) {
+        let app = TestApp::start_with(&database, &[("TWILIO_ACCOUNTS", &accounts())]).await;
+        app.llm.says("The safe opens with a hairpin.");
+        let call = app.call(CALL, CALLER, OURS);
+        call.rings().await;
+        assert_eq!(call.talks(1, "How does it open?").await.say(), "The safe opens with a hairpin.");
+        let fields = [("CallSid", CALL), ("From", CALLER), ("To", OURS), ("CallStatus", "completed"), ("SessionStatus", "failed")];
+        for path in ["", "/turns/1", "/turns/1/parts/1", "/turns/2", "/turns/1/offer", "/turns/1/recorded", "/message", "/status"] {
+            let answer = app.webhook_of(OTHER, OTHER_TOKEN, &format!("/twilio/voice{path}"), &fields).await;
+            assert_eq!((answer.status, answer.body.as_str()), (403, ""), "{path}");
+        }
+        assert_eq!(app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/relay/ended", &fields).await.status, 403);
+        assert_eq!(app.get(&format!("/calls/{CALL}")).await["status"], "in-progress");
+        assert_eq!(app.llm.request_count(), 1);
+        let theirs = [("CallSid", "CA2"), ("From", CALLER), ("To", OTHERS), ("CallStatus", "ringing")];
+        for _ in 0..2 {
+            app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/voice", &theirs).await.voice();
+        }
+    }
+
     async fn a_call_of_another_account_is_changed_with_its_credentials(database) {
         let app = TestApp::start_with(&database, &[("TWILIO_ACCOUNTS", &accounts())]).await;
         app.twilio.has_account(OTHER, OTHER_TOKEN);
@@ -96,15 +116,11 @@ on_both_databases! {
     async fn a_session_may_be_of_any_account_but_must_be_of_its_calls(database) {
         let settings = [("VOICE_TRANSPORT", "relay"), ("TWILIO_ACCOUNTS", &accounts())];
         let app = TestApp::start_with(&database, &settings).await;
-        let phone = app.dials(CALLER, OURS).await;
+        let mut phone = app.dials(CALLER, OURS).await;
         let url = format!("{}/twilio/relay", app.base.replacen("http", "wss", 1));
         assert_eq!(phone.handshake_status(Some(&sign(OTHER_TOKEN, &url, &[]))).await, 101);
         assert_eq!(phone.handshake_status(Some(&sign("a token of nobody's", &url, &[]))).await, 403);
-        let call = [("CallSid", "CA0ther"), ("From", CALLER), ("To", OTHERS), ("CallStatus", "initiated")];
-        assert_eq!(app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/voice/status", &call).await.status, 204);
-        let mut phone = app.phone(CALLER, OURS).with_sid("CA0ther");
-        phone.dials().await;
-        let end = phone.relay().await.until_cut().await;
+        let end = phone.relay_of(OTHER).await.until_cut().await;
         phone.relay_ended(end).await;
         assert_eq!(app.llm.request_count(), 0);
     }

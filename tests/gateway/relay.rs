@@ -203,6 +203,21 @@ on_both_databases! {
         assert_eq!(told[2]["content"], "Too late.");
     }
 
+    async fn nobody_waits_while_words_are_spoken(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "1")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Once upon a time there was a telephone. ", "It rang."], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        relay.says("Tell me a story").await;
+        relay.next_message().await;
+        let next = relay.next_message().await;
+        assert_eq!(next["last"], false, "a filler, once that was spoken, and no apology yet: {next}");
+        gate.open();
+        assert!(relay.hears_turn().await.ends_with("It rang."));
+    }
+
     async fn a_failed_model_is_a_spoken_apology_and_the_next_words_are_answered(database) {
         let app = TestApp::start_with(&database, &[RELAY, ("MAX_RETRIES", "0")]).await;
         let phone = app.dials(CALLER, OURS).await;
@@ -382,7 +397,7 @@ on_both_databases! {
     }
 
     async fn an_apology_for_the_rest_of_an_answer_stands_apart(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.5"), ("VOICE_PATIENCE", "0.7")]).await;
+        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.6"), ("VOICE_PATIENCE", "0.6")]).await;
         let phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;
         let gate = Gate::closed();

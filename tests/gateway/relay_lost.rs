@@ -17,10 +17,11 @@ on_both_databases! {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let mut phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;
-        app.llm.says("Hello.");
+        app.llm.says("Hello. How are you?");
         relay.says("Hi").await;
         relay.hears_turn().await;
         relay.interrupts("Hello.", 400).await;
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Hello.").await;
         phone.relay_ended(relay.drops()).await;
         assert!(phone.connect().is_some() && phone.hears().is_empty(), "the call goes on without another greeting");
         let lost = phone.trace().last().unwrap().clone();
@@ -31,11 +32,12 @@ on_both_databases! {
         // A session that works makes up for the one that was lost.
         let mut relay = phone.relay().await;
         assert_eq!(relay.hears_turn().await, DID_NOT_HEAR, "who has no answer to wait for is asked to speak");
-        app.llm.says("Still here.");
+        app.llm.says("Still here. And you?");
         relay.says("Are you there?").await;
         relay.hears_turn().await;
         assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Hello.", "with its history");
         relay.interrupts("Still here.", 700).await;
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Still here.").await;
         phone.relay_ended(relay.drops()).await;
         let relay = phone.relay().await;
         phone.relay_ended(relay.drops()).await;
@@ -45,6 +47,20 @@ on_both_databases! {
         app.llm.says("Over webhooks now.");
         phone.says("And now?").await;
         assert_eq!(phone.hears(), ["Over webhooks now."]);
+    }
+
+    async fn a_call_that_is_reported_as_failed_with_its_session_goes_on(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        for _ in 0..2 {
+            let end = phone.relay().await.drops();
+            app.call(phone.sid(), CALLER, OURS).is("failed", &[]).await;
+            phone.relay_ended(end).await;
+        }
+        assert_eq!(phone.hears(), [APOLOGY]);
+        app.llm.says("Still here.");
+        phone.says("Are you there?").await;
+        assert_eq!(phone.hears(), ["Still here."]);
     }
 
     async fn after_two_losses_a_broken_answer_goes_on_over_webhooks(database) {
@@ -86,32 +102,6 @@ on_both_databases! {
         assert_eq!(phone.hears().last().unwrap(), "Good night.");
     }
 
-    async fn after_two_losses_the_rest_of_a_whole_answer_is_said_over_webhooks(database) {
-        let app = TestApp::start_with(&database, &[RELAY]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        app.llm.says(&format!("{}They lived on.", "It is a very long story. ".repeat(8)));
-        relay.says("Tell me a story").await;
-        relay.hears_turn().await;
-        for _ in 0..2 {
-            let end = relay.drops();
-            app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
-            phone.relay_ended(end).await;
-            if phone.connect().is_none() {
-                break;
-            }
-            relay = phone.relay().await;
-            relay.hears_turn().await;
-        }
-        assert!(phone.hears().join(" ").ends_with("It is a very long story. They lived on."), "{:?}", phone.hears());
-        assert_eq!(phone.gather().unwrap().attr("action"), Some("/twilio/voice/turns/2"));
-        assert_eq!(app.llm.request_count(), 1);
-        assert_eq!(app.get("/history/1/conversations").await[0]["heard_text"], json!(null));
-        for exchange in phone.trace().to_vec() {
-            assert_eq!(phone.redeliver(&exchange).await.body, exchange.answer.body, "{}", exchange.path());
-        }
-    }
-
     async fn a_gateway_that_stops_leaves_its_calls_to_the_next(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let mut phone = app.dials(CALLER, OURS).await;
@@ -131,54 +121,6 @@ on_both_databases! {
         let turns = app.until("/history/1/conversations", |turns| turns[0]["output_tokens"] != 0).await;
         assert!(turns[0]["gpt_response"].as_str().unwrap().ends_with("It was once a telephone."), "{turns}");
         assert_eq!((turns.as_array().unwrap().len(), &turns[0]["heard_text"]), (1, &json!(null)));
-    }
-
-    async fn an_answer_that_a_lost_session_left_goes_on_after_what_was_heard_of_it(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.4")]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        assert_eq!(relay.next_message().await["token"], "Once upon a time");
-        relay.next_message().await;
-        // A filler, which comes when the words before it are spoken.
-        let end = relay.drops();
-        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
-        phone.relay_ended(end).await;
-        app.llm.says("there was a telephone.");
-        let mut relay = phone.relay().await;
-        assert!(relay.hears_turn().await.ends_with("there was a telephone."));
-        assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Once upon a time");
-        let whole = "Once upon a time there was a telephone.";
-        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == whole).await;
-        assert_eq!((turns.as_array().unwrap().len(), &turns[0]["heard_text"]), (1, &json!(null)));
-        app.llm.says("Good night.");
-        relay.says("Thank you").await;
-        assert!(relay.hears_turn().await.ends_with("Good night."));
-    }
-
-    async fn the_rest_of_an_answer_whose_session_was_lost_while_it_was_spoken_is_said_without_the_model(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.4")]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&["Yes. ", "Once upon a time there was a telephone. ", "Then somebody called it."], Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        relay.next_message().await;
-        // A filler, which comes when the words before it are spoken.
-        relay.next_message().await;
-        gate.open();
-        relay.hears_turn().await;
-        let end = relay.drops();
-        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Yes.").await;
-        phone.relay_ended(end).await;
-        let mut relay = phone.relay().await;
-        assert_eq!(relay.hears_turn().await, "Once upon a time there was a telephone. Then somebody called it.");
-        assert_eq!(app.llm.request_count(), 1);
-        assert_eq!(app.get("/history/1/conversations").await[0]["heard_text"], json!(null));
     }
 
     async fn a_question_without_any_answer_is_answered_after_a_loss(database) {
@@ -253,6 +195,18 @@ on_both_databases! {
         assert!(unknown.contains("/twilio/voice/turns/1"), "the second loss: {unknown}");
         let over = ends(&[("SessionId", "VX1"), ("SessionStatus", "completed")]).await;
         assert!(!over.contains("<Connect") && !over.contains("<Gather"), "{over}");
+    }
+
+    async fn the_end_of_a_session_is_never_answered_with_another_calls_document(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let fields = |session| [("SessionId", session), ("SessionStatus", "failed")];
+        let one = app.call("CA1", CALLER, OURS);
+        let greeting = one.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await.body;
+        let lost = one.webhook("/twilio/relay/ended", &fields("VX1")).await.body;
+        for (other, session) in [("CA2", "VX1"), ("CA3", "CA1")] {
+            let answer = app.call(other, PERSON, OURS).webhook("/twilio/relay/ended", &fields(session)).await.body;
+            assert!(answer.contains("<ConversationRelay") && answer != lost && answer != greeting, "{answer}");
+        }
     }
 
     async fn what_hands_a_call_over_is_the_same_when_it_is_asked_for_again(database) {

@@ -287,6 +287,20 @@ on_both_databases! {
         assert_eq!(app.get("/history/1/sms").await.as_array().unwrap().len(), 1, "only the STOP");
     }
 
+    async fn what_the_model_said_before_it_ends_the_call_is_the_farewell(database) {
+        let app = TestApp::start_with(&database, &[ALL_TOOLS, ("TRANSFER_NUMBER", HUMAN)]).await;
+        for (turn, tool) in [(1, "transfer_to_human"), (2, "end_call")] {
+            app.llm.says_and_calls("Alles gebucht. Einen Moment noch!", "switch_language", r#"{"language":"de"}"#);
+            let gate = app.llm.calls_tool(tool, "{}").waits();
+            let call = app.call("CA1", CALLER, OURS);
+            let first = call.says(turn, "Was jetzt?").await;
+            assert_eq!(first.say(), "Alles gebucht. Einen Moment noch!");
+            gate.open();
+            let last = call.webhook(&first.redirect().unwrap(), &[]).await.voice();
+            assert_eq!((last.say().as_str(), last.gather().is_some()), ("", false), "{tool}: {last:?}");
+        }
+    }
+
     async fn tools_with_faulty_arguments_or_unknown_names_do_nothing(database) {
         let app = TestApp::start_with(&database, &[("VOICE_TOOLS", "switch_language")]).await;
         let mut phone = app.dials(CALLER, OURS).await;

@@ -1,15 +1,17 @@
 //! Where turns are, for whoever tells them to the caller.
 
+use super::TurnClaim;
 use crate::clock::Micros;
 use crate::db::dialect::{postgres_now, sqlite_now};
 use crate::db::{Db, DbError, read};
 use sqlx::FromRow;
+use std::time::Duration;
 
 /// Where a turn is.
 #[derive(Debug, Clone)]
 pub struct Turn {
-    /// The row.
-    pub id: i64,
+    /// The row, and the claim by which it is answered now.
+    pub claim: TurnClaim,
     /// What was said.
     pub input_text: String,
     /// The sentences of the answer that are complete; an answer over ConversationRelay may be one piece.
@@ -22,6 +24,8 @@ pub struct Turn {
     pub action: Option<String>,
     /// Whether a process is answering it.
     pub leased: bool,
+    /// How long it takes to speak what was not spoken yet of an answer that is whole; see [`super::Heard::Spoken`].
+    pub unspoken: Duration,
     /// See [`super::NewClaim::language`].
     pub language: Option<String>,
     /// See [`super::NewClaim::purpose`].
@@ -33,10 +37,10 @@ pub struct Turn {
 macro_rules! turn {
     ($now:ident) => {
         concat!(
-            "SELECT turn.id, input_text, sentences, gpt_response, answered_at IS NOT NULL AS answered, failed, action, \
-             COALESCE(lease_until, 0) >= ",
+            "SELECT turn.id, attempt, input_text, sentences, gpt_response, answered_at IS NOT NULL AS answered, failed, action, \
+             COALESCE(lease_until, 0) - ",
             $now!(),
-            " AS leased, language, purpose, turn.created_at \
+            " AS lease_left, language, purpose, turn.created_at \
              FROM conversation_logs AS turn LEFT JOIN call_logs ON call_logs.call_sid = turn.call_sid \
              WHERE turn.call_sid = $1 AND turn.turn = $2"
         )
@@ -46,14 +50,15 @@ macro_rules! turn {
 /// A turn as its row holds it.
 #[derive(FromRow)]
 struct TurnRow {
-    id: i64,
+    #[sqlx(flatten)]
+    claim: TurnClaim,
     input_text: String,
     sentences: String,
     gpt_response: Option<String>,
     answered: bool,
     failed: bool,
     action: Option<String>,
-    leased: bool,
+    lease_left: Micros,
     language: Option<String>,
     purpose: Option<String>,
     created_at: Micros,
@@ -74,13 +79,14 @@ impl Db {
         let text = self.text(turn!(sqlite_now), turn!(postgres_now));
         let row: Option<TurnRow> = read!(self, fetch_optional, text, call_sid, turn)?;
         Ok(row.map(|row| Turn {
-            id: row.id,
+            claim: row.claim,
             input_text: row.input_text,
             sentences: sentences(&row.sentences, row.gpt_response),
             ended: row.answered || row.failed,
             failed: row.failed,
             action: row.action,
-            leased: row.leased,
+            leased: row.lease_left >= 0,
+            unspoken: Duration::from_micros(u64::try_from(row.lease_left).unwrap_or(0)),
             language: row.language,
             purpose: row.purpose,
             created_at: row.created_at,

@@ -115,8 +115,8 @@ impl Answering {
 
     /// There are words again: from now on the next ones are waited for, once those that were sent are spoken.
     pub(super) fn wait(&mut self, now: Instant, spoken_until: Instant, budget: Duration, patience: Duration) {
-        self.filler_at = now.max(spoken_until) + budget;
-        self.late_at = now + patience;
+        let silent_from = now.max(spoken_until);
+        (self.filler_at, self.late_at) = (silent_from + budget, silent_from + patience);
     }
 
     /// What is due next.

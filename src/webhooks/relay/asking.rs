@@ -1,10 +1,11 @@
 //! What the caller said becomes a turn: answered with fixed words, or the model begins to answer.
 
 use super::answering::{Answering, Cutter};
+use super::leave_off;
 use super::line::Over;
 use super::session::Session;
 use crate::conversation::reply::{Begun, Cost};
-use crate::conversation::speech::joined;
+use crate::conversation::speech::{joined, speaking_time};
 use crate::conversation::talk::{Talk, heard_sentences};
 use crate::conversation::wishes::{Wish, wish};
 use crate::db::DbError;
@@ -43,7 +44,7 @@ impl Session {
         if wish != Wish::Voicemail {
             let mut talk = Talk::default();
             talk.say(wish.words(phrases));
-            self.spoken = Some((claim.id, talk));
+            self.spoken = Some((claim, talk));
             self.say_phrase(wish.words(phrases)).await?;
         }
         self.leaving = match wish {
@@ -59,12 +60,9 @@ impl Session {
     /// Lets the model begin to answer, or go on after what was `heard` of its answer before.
     async fn ask(&mut self, claim: TurnClaim, words: &str, begun: Begun) -> Result<(), DbError> {
         let asked_at = Instant::now();
-        let (mut talk, mut sentences) = (Talk::default(), Vec::new());
-        if !begun.said.is_empty() {
-            talk.say(&format!("{} ", begun.said));
-            if self.player.is_some() {
-                sentences.push(begun.said.clone());
-            }
+        let (talk, mut sentences) = (Talk::after(&begun.said), Vec::new());
+        if !begun.said.is_empty() && self.player.is_some() {
+            sentences.push(begun.said.clone());
         }
         let reply = match self.app.conversation.speak(&self.call, claim.id, words, begun).await {
             Ok(reply) => reply,
@@ -100,6 +98,9 @@ impl Session {
     /// speak, so that there is no silence.
     pub(super) async fn take_up(&mut self) -> Result<(), Over> {
         let call_sid = self.call.call_sid.clone();
+        // The answer may have come to its end since the loss was told.
+        let left_off = leave_off(&self.app, &call_sid, self.turn).await.map(drop);
+        self.note(left_off);
         let taken_up = match self.app.db.take_up_turn(&call_sid, self.turn).await {
             Ok(None) => return self.say_fixed(|phrases| &phrases.did_not_hear).await,
             Ok(Some(left)) => {
@@ -107,7 +108,7 @@ impl Session {
                 let said = said(&left);
                 let LeftTurn { claim, input_tokens, output_tokens, model_used: model, .. } = left;
                 if let Some(answer) = left.whole {
-                    return self.say_rest(claim.id, &answer, &said).await;
+                    return self.say_rest(claim, &answer, &said).await;
                 }
                 let begun = Begun { said, cost: Cost { input_tokens, output_tokens, model } };
                 self.ask(claim, &left.input_text, begun).await
@@ -124,15 +125,17 @@ impl Session {
     }
 
     /// Says the rest of an answer, from the sentence that was not heard to its end.
-    async fn say_rest(&mut self, turn_id: i64, answer: &str, heard: &str) -> Result<(), Over> {
+    async fn say_rest(&mut self, claim: TurnClaim, answer: &str, heard: &str) -> Result<(), Over> {
         let sentences = sentences_of(answer, self.call.person().language);
         let first = heard_sentences(&sentences, heard);
-        let mut talk = Talk::default();
-        talk.say(answer);
-        self.spoken = Some((turn_id, talk));
+        let (mut talk, rest) = (Talk::after(&joined(&sentences[..first])), joined(&sentences[first..]));
+        talk.say(&rest);
+        self.spoken = Some((claim, talk));
+        let held = self.app.db.hold_turn(claim, self.left() + speaking_time(&rest)).await;
+        self.note(held);
         match self.player {
             Some(_) => self.play_again(&sentences, first).await,
-            None => self.say(&joined(&sentences[first..]), true).await,
+            None => self.say(&rest, true).await,
         }
     }
 

@@ -31,10 +31,10 @@ impl Session {
         if let Some(answering) = self.answering.take() {
             let heard = self.heard_by_now(&answering.talk);
             self.keep(answering, false, Some(BROKEN_OFF), heard).await;
-        } else if let Some((turn_id, talk)) = self.spoken.take()
+        } else if let Some((claim, talk)) = self.spoken.take()
             && let Heard::Only(heard) = self.heard_by_now(&talk)
         {
-            let stored = self.app.db.leave_unheard(turn_id, heard).await;
+            let stored = self.app.db.leave_unheard(claim, heard).await;
             self.note(stored);
         }
     }
@@ -68,7 +68,7 @@ impl Session {
         if is_of_last {
             self.keep_heard_of_last(utterance, left.saturating_sub(talk.time())).await;
         }
-        if answering.talk.is_empty() {
+        if answering.talk.is_as_begun() {
             answering.filler_at = Instant::now() + self.app.config.voice.reply_budget;
             self.answering = Some(answering);
             return;
@@ -80,12 +80,10 @@ impl Session {
 
     /// Of the answer that was given last only this was heard.
     async fn keep_heard_of_last(&mut self, utterance: &str, left: Duration) {
-        let Some((turn_id, talk)) = self.spoken.take() else { return };
+        let Some((claim, talk)) = self.spoken.take() else { return };
         let heard = self.heard(&talk, utterance, left);
-        if heard != talk.answer() {
-            let stored = self.app.db.heard_only(turn_id, heard).await;
-            self.note(stored);
-        }
+        let stored = self.app.db.heard_only(claim, (heard != talk.answer()).then_some(heard)).await;
+        self.note(stored);
     }
 
     /// What of a talk was heard. Of words that were played Twilio tells nothing, so there the time decides.
@@ -97,7 +95,7 @@ impl Session {
     }
 
     /// Logs that what was heard could not be stored, if it could not.
-    fn note(&self, stored: Result<(), DbError>) {
+    pub(super) fn note(&self, stored: Result<(), DbError>) {
         if let Err(cause) = stored {
             error!(call.sid = self.call.call_sid, error = %cause, "What was heard of an answer could not be stored");
         }

@@ -27,8 +27,11 @@ use crate::clock::{Micros, SECOND};
 use crate::config::VoiceTool;
 use crate::conversation::call::OnCall;
 use crate::conversation::reply::After;
-use crate::conversation::talk::heard_sentences;
+use crate::conversation::speech::joined;
+use crate::conversation::talk::{Talk, heard_sentences};
+use crate::db::DbError;
 use crate::db::relay::{LeftOver, LeftTurn};
+use crate::db::turns::Turn;
 use crate::db::voice_answers::VoiceStep;
 use crate::twilio::signature::Payload;
 use crate::twilio::twiml::{Relay, Words, relay, say_and_gather, say_and_go};
@@ -147,7 +150,7 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
         app.db.record_call(None, end.call.event(app.clock.now())).await?;
         return Ok(app.documents.empty.render(&[]));
     }
-    let step = (!end.session_id.is_empty()).then(|| VoiceStep::session_ended(&end.session_id));
+    let step = (!end.session_id.is_empty()).then(|| VoiceStep::session_ended(&end.call.call_sid, &end.session_id));
     if let Some(step) = &step
         && let Some(stored) = app.db.voice_answer(step).await?
     {
@@ -229,6 +232,21 @@ async fn go_on_over_webhooks(app: &App, call: &OnCall, turn: i64) -> Result<Opti
 
 /// What was to follow the last turn of a session that was lost before it could hand it over.
 async fn what_followed(app: &App, call_sid: &str, turn: i64) -> Result<Option<Handoff>, Trouble> {
-    let last = app.db.turn(call_sid, turn).await?;
+    let last = leave_off(app, call_sid, turn).await?;
     Ok(Handoff::after(After::of(last.and_then(|last| last.action).as_deref())))
+}
+
+/// The last turn of a session that was lost. The session may not have noticed it yet, or was killed: an answer that it had not
+/// spoken to its end is left to the next one, as the session itself leaves it.
+async fn leave_off(app: &App, call_sid: &str, turn: i64) -> Result<Option<Turn>, DbError> {
+    let last = app.db.turn(call_sid, turn).await?;
+    if let Some(last) = last.as_ref().filter(|last| last.ended && !last.unspoken.is_zero()) {
+        let mut talk = Talk::default();
+        talk.say(&joined(&last.sentences));
+        let heard = talk.heard_before(last.unspoken);
+        if heard != talk.answer() {
+            app.db.leave_unheard(last.claim, heard).await?;
+        }
+    }
+    Ok(last)
 }

@@ -12,6 +12,7 @@ use crate::conversation::reply::Said;
 use crate::conversation::speech::speaking_time;
 use crate::conversation::talk::Talk;
 use crate::db::relay::RelayCall;
+use crate::db::turns::TurnClaim;
 use crate::llm::LlmError;
 use crate::twilio::relay_messages::ToTwilio;
 use crate::webhooks::requests::Handoff;
@@ -44,8 +45,8 @@ pub(super) struct Session {
     pub(super) failures: i64,
     /// The turn that is being answered.
     pub(super) answering: Option<Box<Answering>>,
-    /// The answer that may still be spoken, and the row of its turn.
-    pub(super) spoken: Option<(i64, Talk)>,
+    /// The answer that may still be spoken, and its turn.
+    pub(super) spoken: Option<(TurnClaim, Talk)>,
     /// When all words will have been spoken.
     pub(super) spoken_until: Instant,
     /// The filler that was said last.

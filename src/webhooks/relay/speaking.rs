@@ -118,7 +118,8 @@ impl Session {
         }
         let Some(answering) = self.answering.take() else { return Ok(()) };
         tell_of_answer(&call.call_sid, answering.turn, answering.elapsed_ms(), answering.reply.cost());
-        self.spoken = Some((answering.claim.id, self.keep(answering, false, after.stored(), Heard::All).await));
+        let (claim, heard) = (answering.claim, Heard::Spoken(self.left()));
+        self.spoken = Some((claim, self.keep(answering, false, after.stored(), heard).await));
         self.leaving = Handoff::after(after);
         match closing {
             Some(words) => self.say_phrase(words).await,

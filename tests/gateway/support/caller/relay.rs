@@ -188,6 +188,11 @@ impl Relay {
         self.fail()
     }
 
+    /// The connection is lost, and the gateway cannot notice it for as long as what is given beside it is kept.
+    pub fn drops_unnoticed(self) -> (SessionEnd, impl Sized) {
+        (self.fail(), self.socket)
+    }
+
     async fn prompts(&mut self, words: &str, last: bool) {
         let message = json!({ "type": "prompt", "voicePrompt": words, "lang": self.language, "last": last });
         self.sends_raw(&message.to_string()).await;
@@ -217,15 +222,15 @@ impl Relay {
         }
     }
 
-    fn fail(self) -> SessionEnd {
+    fn fail(&self) -> SessionEnd {
         let mut end = self.end("failed", Some(("ErrorCode", "64105".to_owned())));
         end.fields.push(("ErrorMessage", "WebSocket connection ended".to_owned()));
         end
     }
 
-    fn end(self, status: &str, more: Option<(&'static str, String)>) -> SessionEnd {
+    fn end(&self, status: &str, more: Option<(&'static str, String)>) -> SessionEnd {
         let mut fields = vec![
-            ("SessionId", self.session),
+            ("SessionId", self.session.clone()),
             ("SessionStatus", status.to_owned()),
             ("SessionDuration", self.began.elapsed().as_secs().to_string()),
         ];
