@@ -2,7 +2,7 @@
 
 use super::dialect::{postgres_now, sqlite_now};
 use super::jobs::{Job, job_columns, lane};
-use super::messages::NewMessage;
+use super::new_message::{NewMessage, bind_text, text_columns, text_values};
 use super::{Db, DbError, in_transaction};
 use crate::clock::Micros;
 use futures_util::future::BoxFuture;
@@ -41,17 +41,32 @@ macro_rules! unanswerable {
         )
     };
 }
-pub(super) use unanswerable;
+
+/// Inserts the text of `bind_text!` if it is new; one that is not to be answered, with this loop limit, is settled with it.
+macro_rules! insert_text {
+    ($limit:literal) => {
+        concat!(
+            "INSERT INTO sms_logs (reply_status, reason, ",
+            text_columns!(),
+            ") SELECT CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, ",
+            text_values!(),
+            " FROM (SELECT ",
+            unanswerable!("$1", "$2", "$5", "$6", "$7", "$11", $limit),
+            ") AS why WHERE TRUE ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status"
+        )
+    };
+}
+pub(super) use {insert_text, unanswerable};
 
 /// The texts that are new, of a JSON list of [`AcceptRow`], with the loop limit, which is the same for all; those that are
 /// not to be answered are settled with it.
 const ACCEPT_TEXTS: &str = concat!(
-    "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
-     profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at, account_sid) \
-     SELECT value ->> 'user_id', value ->> 'peer', value ->> 'message_sid', value ->> 'channel', 'inbound', \
-     value ->> 'from', value ->> 'to', value ->> 'messaging_service_sid', value ->> 'profile_name', value ->> 'text', \
-     value ->> 'media', CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, 0, 0, value ->> 'at', \
-     value ->> 'account_sid' FROM (SELECT value, ",
+    "INSERT INTO sms_logs (reply_status, reason, ",
+    text_columns!(),
+    ") SELECT CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, value ->> 'user_id', value ->> 'peer', \
+     value ->> 'message_sid', value ->> 'channel', 'inbound', value ->> 'from', value ->> 'to', \
+     value ->> 'messaging_service_sid', value ->> 'profile_name', value ->> 'text', value ->> 'media', value ->> 'at', \
+     value ->> 'account_sid', 0, 0 FROM (SELECT value, ",
     unanswerable!(
         "value ->> 'user_id'",
         "value ->> 'peer'",
@@ -78,21 +93,16 @@ const ACCEPT_JOBS: &str = concat!(
 );
 /// Both for one text.
 const ACCEPT_POSTGRES: &str = concat!(
-    "WITH why AS (SELECT ",
-    unanswerable!("$1", "$2", "$5", "$6", "$13", "$9", "$15"),
-    "), text AS ( \
-     INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, messaging_service_sid, \
-     profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, created_at, account_sid) \
-     SELECT $1, $2, $3, $4, 'inbound', $5, $6, $13, $14, $7, $8, CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, \
-     0, 0, $9, $16 FROM why ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status), \
-     job AS (SELECT $11::bigint IS NOT NULL AND ",
-    lane_is_free!("$12::text"),
+    "WITH text AS (",
+    insert_text!("$16"),
+    "), job AS (SELECT $14::bigint IS NOT NULL AND ",
+    lane_is_free!("$15::text"),
     " AS is_free) \
      INSERT INTO jobs (kind, subject_id, run_at, attempts, claimed, lane, created_at) \
-     SELECT $10, text.id, CASE WHEN is_free THEN $11::bigint + ",
+     SELECT $13, text.id, CASE WHEN is_free THEN $14::bigint + ",
     postgres_now!(),
-    " ELSE $9::bigint END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
-     $12::text, $9::bigint FROM text, job WHERE text.reply_status IS NULL RETURNING ",
+    " ELSE $11::bigint END, CASE WHEN is_free THEN 1 ELSE 0 END, is_free, \
+     $15::text, $11::bigint FROM text, job WHERE text.reply_status IS NULL RETURNING ",
     job_columns!()
 );
 /// Two texts of one lane that arrive together must not both find it free.
@@ -140,25 +150,8 @@ impl Db {
         let lane = lane(&new.to, &new.from);
         in_transaction!(pool, |c| {
             sqlx::query(LOCK_LANE).bind(&lane).execute(&mut *c).await?;
-            Ok(sqlx::query_as(ACCEPT_POSTGRES)
-                .bind(new.user_id)
-                .bind(&new.peer)
-                .bind(&new.message_sid)
-                .bind(new.channel)
-                .bind(&new.from)
-                .bind(&new.to)
-                .bind(&new.text)
-                .bind(&new.media)
-                .bind(new.at)
-                .bind(kind)
-                .bind(lease)
-                .bind(&lane)
-                .bind(&new.messaging_service_sid)
-                .bind(&new.profile_name)
-                .bind(new.loop_limit)
-                .bind(new.account_sid.map(|sid| sid.to_string()))
-                .fetch_optional(&mut *c)
-                .await?)
+            let query = bind_text!(sqlx::query_as(ACCEPT_POSTGRES), new).bind(kind).bind(lease).bind(&lane);
+            Ok(query.bind(new.loop_limit).fetch_optional(&mut *c).await?)
         })
     }
 }

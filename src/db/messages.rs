@@ -4,40 +4,7 @@ use super::jobs::Job;
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 use crate::config::AccountSid;
-use serde::Serialize;
 use sqlx::FromRow;
-
-/// Inserts a text that has no reply job; rows written.
-macro_rules! log_message {
-    ($c:ident, $new:ident, $status:expr, $reply:expr, $reason:expr) => {
-        sqlx::query(
-            "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
-             messaging_service_sid, profile_name, incoming_text, media, reply_text, reply_status, reason, input_tokens, \
-             output_tokens, created_at, account_sid) \
-             VALUES ($1, $2, $3, $4, 'inbound', $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, $14, $15) \
-             ON CONFLICT (message_sid) DO NOTHING",
-        )
-        .bind($new.user_id)
-        .bind(&$new.peer)
-        .bind(&$new.message_sid)
-        .bind($new.channel)
-        .bind(&$new.from)
-        .bind(&$new.to)
-        .bind(&$new.messaging_service_sid)
-        .bind(&$new.profile_name)
-        .bind(&$new.text)
-        .bind(&$new.media)
-        .bind(&$reply)
-        .bind($status)
-        .bind($reason)
-        .bind($new.at)
-        .bind($new.account_sid.map(|sid| sid.to_string()))
-        .execute(&mut *$c)
-        .await?
-        .rows_affected()
-    };
-}
-pub(super) use log_message;
 
 /// Where the reply to a text stands, as it is stored and shown. After a send by REST it takes Twilio's own words (`queued`,
 /// `sent`, `delivered`, `undelivered`, `failed` …).
@@ -84,17 +51,6 @@ pub mod reason {
 
 /// The time in which a peer may get no more than `SMS_LOOP_LIMIT` replies.
 pub const LOOP_WINDOW: Micros = 600 * SECOND;
-
-/// What becomes of a text that no model is asked about.
-#[derive(Debug, Clone)]
-pub enum Unasked {
-    /// It is not answered, for one of the [`reason`]s.
-    Ignored(&'static str),
-    /// It is answered with this sentence.
-    Answered(String),
-    /// It is a keyword and answered with this sentence.
-    Confirmed(String),
-}
 
 /// One text with its decision and reply.
 #[derive(Debug, Clone, FromRow)]
@@ -163,38 +119,6 @@ impl Message {
     }
 }
 
-/// A text that just came in.
-#[derive(Debug, Clone, Serialize)]
-pub struct NewMessage {
-    /// The Twilio account it came to.
-    pub account_sid: Option<AccountSid>,
-    /// Whose it is.
-    pub user_id: Option<i64>,
-    /// The other side.
-    pub peer: String,
-    /// Twilio's id.
-    pub message_sid: String,
-    /// `sms`, `whatsapp` …
-    pub channel: &'static str,
-    /// The sender's address, with its channel's prefix.
-    pub from: String,
-    /// Our address, with its channel's prefix.
-    pub to: String,
-    /// The Messaging Service it came through, or none.
-    pub messaging_service_sid: Option<String>,
-    /// What the sender is called on WhatsApp or RCS.
-    pub profile_name: Option<String>,
-    /// What was written.
-    pub text: String,
-    /// JSON list of `{url, content_type}`.
-    pub media: Option<String>,
-    /// When it came in.
-    pub at: Micros,
-    /// The most replies that its peer may get in ten minutes.
-    #[serde(skip)]
-    pub loop_limit: i64,
-}
-
 /// How long a text is on its way, all its messages together; nothing on channels that know no segments.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Size {
@@ -240,22 +164,6 @@ impl TextDecision {
 }
 
 impl Db {
-    /// Writes a text that no model is asked about, unless it was here before.
-    ///
-    /// # Errors
-    /// [`DbError::NoParent`] when the user was deleted.
-    pub async fn log_message(&self, new: NewMessage, unasked: Unasked) -> Result<(), DbError> {
-        let (status, reply, reason) = match unasked {
-            Unasked::Ignored(reason) => (reply_status::IGNORED, None, Some(reason)),
-            Unasked::Answered(reply) => (reply_status::ANSWERED, Some(reply), None),
-            Unasked::Confirmed(reply) => (reply_status::CONFIRMED, Some(reply), Some(reason::KEYWORD)),
-        };
-        unit!(self, [new, reply], |c| {
-            log_message!(c, new, status, reply, reason);
-            Ok(())
-        })
-    }
-
     /// Adds a decided text of the REST API; nothing is sent for it.
     ///
     /// # Errors

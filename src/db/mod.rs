@@ -14,6 +14,7 @@ pub mod job_list;
 pub mod jobs;
 pub mod live_calls;
 pub mod messages;
+pub mod new_message;
 pub mod news;
 pub mod opt_outs;
 pub mod outbound;

@@ -2,7 +2,8 @@
 
 use super::accepted::LOCK_LANE;
 use super::jobs::lane;
-use super::messages::{NewMessage, log_message, reason, reply_status};
+use super::messages::{reason, reply_status};
+use super::new_message::{NewMessage, log_message};
 use super::sending::cancel_parts;
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;

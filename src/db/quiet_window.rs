@@ -1,8 +1,9 @@
 //! Texts that are answered together: while a quiet window runs, the next text of a lane joins the job of the one before it.
 
-use super::accepted::{LOCK_LANE, unanswerable};
+use super::accepted::{LOCK_LANE, insert_text, unanswerable};
 use super::jobs::lane;
-use super::messages::{Message, NewMessage};
+use super::messages::Message;
+use super::new_message::{NewMessage, bind_text, text_columns, text_values};
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 
@@ -26,29 +27,8 @@ impl Db {
         let lock = self.text("SELECT $1", LOCK_LANE);
         unit!(self, [new, lane], |c| {
             sqlx::query(lock).bind(&lane).execute(&mut *c).await?;
-            let written: Option<(i64, Option<String>)> = sqlx::query_as(concat!(
-                "INSERT INTO sms_logs (user_id, peer, message_sid, channel, direction, from_number, to_number, \
-                 messaging_service_sid, profile_name, incoming_text, media, reply_status, reason, input_tokens, output_tokens, \
-                 created_at, account_sid) SELECT $1, $2, $3, $4, 'inbound', $5, $6, $10, $11, $7, $8, \
-                 CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, 0, 0, $9, $13 FROM (SELECT ",
-                unanswerable!("$1", "$2", "$5", "$6", "$10", "$9", "$12"),
-                ") AS why WHERE TRUE ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status"
-            ))
-            .bind(new.user_id)
-            .bind(&new.peer)
-            .bind(&new.message_sid)
-            .bind(new.channel)
-            .bind(&new.from)
-            .bind(&new.to)
-            .bind(&new.text)
-            .bind(&new.media)
-            .bind(new.at)
-            .bind(&new.messaging_service_sid)
-            .bind(&new.profile_name)
-            .bind(new.loop_limit)
-            .bind(new.account_sid.map(|sid| sid.to_string()))
-            .fetch_optional(&mut *c)
-            .await?;
+            let query = bind_text!(sqlx::query_as(insert_text!("$13")), new).bind(new.loop_limit);
+            let written: Option<(i64, Option<String>)> = query.fetch_optional(&mut *c).await?;
             let text_id = match written {
                 None => return Ok(false),
                 Some((_, Some(_ignored))) => return Ok(true),

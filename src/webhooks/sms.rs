@@ -11,7 +11,8 @@ use crate::clock::micros;
 use crate::conversation::party::Party;
 use crate::db::DbError;
 use crate::db::jobs::{DRAFT, REPLY};
-use crate::db::messages::{LOOP_WINDOW, NewMessage, Unasked, reason, reply_status};
+use crate::db::messages::{LOOP_WINDOW, reason, reply_status};
+use crate::db::new_message::{NewMessage, Unasked};
 use crate::outbox::claim::LEASE;
 use crate::outbox::reply::Due;
 use crate::sms::machines::nobody;
@@ -190,14 +191,17 @@ fn outcome(heard: Result<Option<String>, RecvError>, job_id: i64) -> Result<Opti
 /// What a text that was here before was answered, unless its sender opted out meanwhile; while that is still open, this webhook
 /// waits like the first one.
 async fn stored_reply(app: &App, text: &IncomingText, deadline: Instant) -> Result<Option<Reply>, DbError> {
-    let reply = told_before(app, &text.message_sid, deadline).await?;
+    let reply = told_before(app, text, deadline).await?;
     Ok(if reply.is_some() && is_opted_out(app, text).await? { None } else { reply })
 }
 
-/// What a text was answered, as soon as that is known.
-async fn told_before(app: &App, message_sid: &str, deadline: Instant) -> Result<Option<Reply>, DbError> {
+/// What a text was answered, as soon as that is known. No account hears what was answered to another.
+async fn told_before(app: &App, text: &IncomingText, deadline: Instant) -> Result<Option<Reply>, DbError> {
     loop {
-        let Some(message) = app.db.message_by_sid(message_sid).await? else { return Ok(None) };
+        let Some(message) = app.db.message_by_sid(&text.message_sid).await? else { return Ok(None) };
+        if message.account().is_some_and(|account| Some(account) != text.account) {
+            return Ok(None);
+        }
         match message.reply_status.as_deref() {
             Some(reply_status::ANSWERED | reply_status::CONFIRMED) => {
                 return Ok(message.reply_text.map(|text| Reply { text, job_id: message.job_id }));

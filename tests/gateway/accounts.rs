@@ -86,6 +86,17 @@ on_both_databases! {
         }
     }
 
+    async fn no_account_hears_what_was_answered_to_the_text_of_another(database) {
+        let app = TestApp::start_with(&database, &[("TWILIO_ACCOUNTS", &accounts())]).await;
+        for (sid, words) in [("SM1", "How does it open?"), ("SM2", "Stop. Thank you")] {
+            app.llm.decides("yes", "With a hairpin.");
+            let reply = app.text(sid, CALLER, words).await.messaging().messages();
+            assert_eq!(reply.len(), 1, "{words}");
+            assert_eq!(app.text(sid, CALLER, words).await.messaging().messages(), reply);
+            assert!(app.webhook_of(OTHER, OTHER_TOKEN, "/twilio/sms", &text(sid, words)).await.messaging().is_empty(), "{words}");
+        }
+    }
+
     async fn a_call_of_another_account_is_changed_with_its_credentials(database) {
         let app = TestApp::start_with(&database, &[("TWILIO_ACCOUNTS", &accounts())]).await;
         app.twilio.has_account(OTHER, OTHER_TOKEN);

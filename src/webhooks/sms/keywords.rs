@@ -4,7 +4,8 @@ use super::{Reply, is_in_loop, is_opted_out, stored_reply, told_before};
 use crate::app::App;
 use crate::conversation::phrases::Phrases;
 use crate::db::DbError;
-use crate::db::messages::{NewMessage, Unasked, reason};
+use crate::db::messages::reason;
+use crate::db::new_message::{NewMessage, Unasked};
 use crate::sms::keywords::{Keyword, is_polite_stop, is_yes, keyword};
 use crate::twilio::address::Address;
 use crate::twilio::voices;
@@ -70,7 +71,7 @@ pub(super) async fn answer_keyword(
     match keyword {
         _ if !confirms => Ok(None),
         // The only text that somebody who opted out is still sent.
-        Keyword::Stop => told_before(app, &text.message_sid, deadline).await,
+        Keyword::Stop => told_before(app, text, deadline).await,
         Keyword::Start | Keyword::Help => stored_reply(app, text, deadline).await,
     }
 }
