@@ -1,5 +1,6 @@
 //! Sessions of ConversationRelay that are lost, ended or left by a gateway that stops: how the call goes on.
 
+use crate::relay_rest::{HASTY, told_the_beginning};
 use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use crate::support::caller::Ending;
 use crate::support::fake_llm::Between;
@@ -64,16 +65,8 @@ on_both_databases! {
     }
 
     async fn after_two_losses_a_broken_answer_goes_on_over_webhooks(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.4")]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        relay.next_message().await;
-        // A filler, which comes when the words before it are spoken.
-        relay.next_message().await;
+        let app = TestApp::start_with(&database, &HASTY).await;
+        let (mut phone, relay, _gate) = told_the_beginning(&app, &STORY).await;
         let end = relay.drops();
         app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
         phone.relay_ended(end).await;

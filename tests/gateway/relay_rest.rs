@@ -1,12 +1,29 @@
 //! What is left of an answer whose ConversationRelay session was lost: who says it, and what of it counts as heard.
 
 use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::caller::{Phone, Relay};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
 
 const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 const STORY: [&str; 3] = ["Once upon a time ", "there was a telephone. ", "Then somebody called it."];
+/// A filler comes soon, once the words before it are spoken.
+pub const HASTY: [(&str, &str); 2] = [RELAY, ("VOICE_REPLY_BUDGET", "0.4")];
+
+/// A call whose caller was told the first of these `pieces` of an answer and then a filler. The gate holds the other pieces back.
+pub async fn told_the_beginning(app: &TestApp, pieces: &[&str]) -> (Phone, Relay, Gate) {
+    let phone = app.dials(CALLER, OURS).await;
+    let mut relay = phone.relay().await;
+    let gate = Gate::closed();
+    app.llm.streams(pieces, Between::Gate(gate.clone()));
+    gate.let_through(1);
+    relay.says("Tell me a story").await;
+    let first = relay.next_message().await;
+    assert_eq!(first["token"].as_str().map(str::trim), Some(pieces[0].trim()), "no filler yet");
+    relay.next_message().await;
+    (phone, relay, gate)
+}
 
 on_both_databases! {
     async fn after_two_losses_the_rest_of_a_whole_answer_is_said_over_webhooks(database) {
@@ -36,16 +53,8 @@ on_both_databases! {
     }
 
     async fn an_answer_that_a_lost_session_left_goes_on_after_what_was_heard_of_it(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.4")]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        assert_eq!(relay.next_message().await["token"], "Once upon a time");
-        relay.next_message().await;
-        // A filler, which comes when the words before it are spoken.
+        let app = TestApp::start_with(&database, &HASTY).await;
+        let (mut phone, relay, _gate) = told_the_beginning(&app, &STORY).await;
         let end = relay.drops();
         app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
         phone.relay_ended(end).await;
@@ -62,16 +71,8 @@ on_both_databases! {
     }
 
     async fn the_rest_of_an_answer_whose_session_was_lost_while_it_was_spoken_is_said_without_the_model(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.4")]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&["Yes. ", "Once upon a time there was a telephone. ", "Then somebody called it."], Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        relay.next_message().await;
-        // A filler, which comes when the words before it are spoken.
-        relay.next_message().await;
+        let app = TestApp::start_with(&database, &HASTY).await;
+        let (mut phone, mut relay, gate) = told_the_beginning(&app, &["Yes. ", "Once upon a time there was a telephone. ", "Then somebody called it."]).await;
         gate.open();
         relay.hears_turn().await;
         let end = relay.drops();
@@ -136,16 +137,8 @@ on_both_databases! {
     }
 
     async fn who_breaks_into_the_rest_of_an_answer_has_heard_its_beginning_all_the_same(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.4")]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&["Yes. ", "Once upon a time there was a telephone."], Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        relay.next_message().await;
-        // A filler, which comes when the words before it are spoken.
-        relay.next_message().await;
+        let app = TestApp::start_with(&database, &HASTY).await;
+        let (mut phone, mut relay, gate) = told_the_beginning(&app, &["Yes. ", "Once upon a time there was a telephone."]).await;
         gate.open();
         relay.hears_turn().await;
         let end = relay.drops();
@@ -159,16 +152,8 @@ on_both_databases! {
     }
 
     async fn who_breaks_into_an_answer_that_goes_on_has_heard_its_beginning_and_a_cough_before_that_stops_nothing(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.4")]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        relay.next_message().await;
-        // A filler, which comes when the words before it are spoken.
-        relay.next_message().await;
+        let app = TestApp::start_with(&database, &HASTY).await;
+        let (mut phone, relay, _gate) = told_the_beginning(&app, &STORY).await;
         let end = relay.drops();
         app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Once upon a time").await;
         phone.relay_ended(end).await;
