@@ -25,15 +25,17 @@ pub enum Setback {
     Later(String, Option<Duration>),
     /// Nothing can be sent before this time, which is not the job's fault.
     Paused(String, Micros),
+    /// Nothing failed, but it cannot be told before this time whether anything is to be done.
+    NotYet(String, Micros),
     /// No use trying again; with Twilio's error code.
     Final(String, Option<i64>),
 }
 
 impl Setback {
     /// In words, with Twilio's error code if there is one.
-    fn reason(self) -> (String, Option<i64>) {
+    pub(super) fn reason(self) -> (String, Option<i64>) {
         match self {
-            Self::Later(reason, _) | Self::Paused(reason, _) => (reason, None),
+            Self::Later(reason, _) | Self::Paused(reason, _) | Self::NotYet(reason, _) => (reason, None),
             Self::Final(reason, code) => (reason, code),
         }
     }
@@ -117,6 +119,10 @@ impl Claims {
                 // The pause was told of when it began, and the job's patience begins anew.
                 debug!(job.id = id, job.kind = kind, reason, "The {kind} job {id} has to wait");
                 self.db.put_off_job(job, until, reason, Some(now)).await
+            }
+            Setback::NotYet(reason, at) => {
+                debug!(job.id = id, job.kind = kind, reason, "The {kind} job {id} has to wait");
+                self.db.put_off_job(job, at, reason, None).await
             }
             Setback::Later(reason, after) if now - job.tried_since < patience => {
                 warn!(job.id = id, job.kind = kind, subject, attempts, reason, "The {kind} job {id} has to wait");

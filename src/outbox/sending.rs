@@ -105,7 +105,7 @@ impl Replier {
                 return Ok(Some(found));
             }
             if self.clock.now() < begun + LISTED_WITHIN {
-                return Err(unlisted("Twilio has nothing of it yet".to_owned()));
+                return Err(Setback::NotYet("Twilio has nothing of it yet".to_owned(), begun + LISTED_WITHIN));
             }
         }
         if self.is_canceled(due).await? {
@@ -139,7 +139,11 @@ impl Replier {
             self.db.take_back_send(&due.job, position).await.ok();
         }
         match answer {
-            Err(unknown @ RestError::Unknown(_)) => Err(unlisted(unknown.to_string())),
+            Err(unknown @ RestError::Unknown(_)) => {
+                // Its list does not tell sooner.
+                let after = Duration::from_micros(LISTED_WITHIN.unsigned_abs());
+                Err(Setback::Later(unknown.to_string(), Some(after)))
+            }
             answer => Ok(Some(known(self.answered(rest, answer)?))),
         }
     }
@@ -246,11 +250,6 @@ impl Replier {
             None => Ok(rest),
         }
     }
-}
-
-/// Nobody knows whether Twilio took a message, and its list does not tell so soon.
-fn unlisted(reason: String) -> Setback {
-    Setback::Later(reason, Some(Duration::from_micros(LISTED_WITHIN.unsigned_abs())))
 }
 
 /// A message that Twilio has, with a status in any case.

@@ -66,7 +66,8 @@ impl Voicemails {
             Err(setback @ Setback::Later(..)) if self.clock.now() - voicemail.created_at < WORDS_AWAITED => {
                 return Err(setback);
             }
-            Err(Setback::Later(reason, _) | Setback::Paused(reason, _) | Setback::Final(reason, _)) => {
+            Err(hopeless) => {
+                let (reason, _) = hopeless.reason();
                 warn!(call.sid = voicemail.call_sid, reason, "The words of a voicemail cannot be had");
                 None
             }

@@ -94,6 +94,7 @@ on_both_databases! {
         let app = TestApp::start_with(&database, &[("MAX_RETRIES", "0")]).await;
         app.llm.fails(400);
         assert!(app.text("SM1", CALLER, "Something the filter does not like").await.messaging().is_empty());
+        app.until("/history/1/sms", |texts| texts[0]["reply_status"] == "draft").await;
         app.llm.decides("yes", "All day.");
         assert_eq!(app.text("SM2", CALLER, "Are you open today?").await.messaging().messages(), ["All day."]);
         let texts = app.get("/history/1/sms").await;
