@@ -83,6 +83,8 @@ struct Draft {
     /// The call, in the language that the answer has come to.
     call: Arc<OnCall>,
     sentences: Vec<String>,
+    /// How many of them are stored, and told to whoever waits.
+    stored: usize,
     /// Sentences of an earlier try, which a model that is told to go on may repeat.
     repeatable: usize,
     after: After,
@@ -93,8 +95,9 @@ impl TurnWriter {
     /// Writes the whole answer. Whoever waits is `told` of the sentences that are stored, and of a new language.
     pub(super) async fn write(self, expected: Expected, told: &Telling) -> Written {
         let started = Instant::now();
+        let (call, stored) = (self.call.clone(), expected.said.len());
         let (sentences, after, cost) = (expected.said, After::Listen, Cost::default());
-        let mut draft = Draft { call: self.call.clone(), sentences, repeatable: 0, after, cost };
+        let mut draft = Draft { call, sentences, stored, repeatable: 0, after, cost };
         let outcome = tokio::select! {
             biased;
             outcome = self.answer(&expected.words, &mut draft, told) => outcome,
@@ -121,11 +124,12 @@ impl TurnWriter {
                 true
             }
         };
-        self.end(draft, failed, turn_ms).await
+        self.end(draft, failed, turn_ms, told).await
     }
 
-    async fn end(&self, draft: Draft, failed: bool, elapsed_ms: f64) -> Written {
+    async fn end(&self, draft: Draft, failed: bool, elapsed_ms: f64, told: &Telling) -> Written {
         let (call_sid, turn) = (&self.call.call_sid, self.turn);
+        let is_stored = draft.is_stored();
         let Draft { sentences, after, cost, .. } = draft;
         // An answer may be nothing but the end of the call.
         let is_answer = !sentences.is_empty() || (!failed && after != After::Listen);
@@ -137,11 +141,16 @@ impl TurnWriter {
             elapsed_ms,
         });
         let failed = failed || !is_answer;
-        let end = TurnEnd { answer, failed, action: after.stored(), heard: Heard::AsTold, sentences: None, elapsed_ms };
+        let (action, rest) = (after.stored(), (!is_stored).then(|| sentences.clone()));
+        let end = TurnEnd { answer, failed, action, heard: Heard::AsTold, sentences: rest, elapsed_ms };
         match self.db.end_turn(self.clock.now(), self.claim, end).await {
             Ok(false) => Written::TakenOver,
-            Ok(true) if failed => Written::Failed,
-            Ok(true) => Written::Whole(after),
+            Ok(true) => {
+                if !is_stored {
+                    told.send_modify(|now| (now.sentences, now.goes_on) = (sentences.into(), false));
+                }
+                if failed { Written::Failed } else { Written::Whole(after) }
+            }
             Err(cause) => {
                 error!(call.sid = call_sid, turn, error = %cause, "The end of turn {turn} could not be stored");
                 Written::Failed
@@ -196,8 +205,12 @@ impl TurnWriter {
                     next = reply.ready();
                 }
             }
-            self.add(draft, complete, at_a_pace && end.is_none(), told).await?;
+            draft.add(complete);
             draft.cost.clone_from(reply.cost());
+            // What comes with the end is stored with it.
+            if !draft.is_stored() && !matches!(end, Some(Ok(_))) {
+                self.store(draft, at_a_pace && end.is_none(), told).await?;
+            }
             match end {
                 None => {}
                 Some(Ok(after)) => {
@@ -231,23 +244,29 @@ impl TurnWriter {
         }
     }
 
-    /// Stores sentences, then tells of them.
-    async fn add(&self, draft: &mut Draft, complete: Vec<String>, goes_on: bool, told: &Telling) -> Result<(), Break> {
-        let before = draft.sentences.len();
-        for sentence in complete {
-            let is_repeated = draft.sentences.len() == draft.repeatable && draft.sentences.contains(&sentence);
-            if !is_repeated {
-                draft.sentences.push(sentence);
-            }
-        }
-        if draft.sentences.len() == before {
-            return Ok(());
-        }
+    /// Stores the sentences, then tells of them.
+    async fn store(&self, draft: &mut Draft, goes_on: bool, told: &Telling) -> Result<(), Break> {
         if !self.db.progress_turn(self.claim, &draft.sentences).await? {
             return Err(Break::TakenOver);
         }
+        draft.stored = draft.sentences.len();
         let sentences: Arc<[String]> = draft.sentences.as_slice().into();
         told.send_modify(|now| (now.sentences, now.goes_on) = (sentences, goes_on));
         Ok(())
+    }
+}
+
+impl Draft {
+    fn add(&mut self, complete: Vec<String>) {
+        for sentence in complete {
+            let is_repeated = self.sentences.len() == self.repeatable && self.sentences.contains(&sentence);
+            if !is_repeated {
+                self.sentences.push(sentence);
+            }
+        }
+    }
+
+    fn is_stored(&self) -> bool {
+        self.stored == self.sentences.len()
     }
 }
