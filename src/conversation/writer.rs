@@ -166,8 +166,8 @@ impl TurnWriter {
         let mut cut = Sentences::new(draft.call.person().language);
         let (mut begun, mut renewal) = (None, interval(RENEWAL));
         renewal.reset();
+        let mut heard_at = Instant::now();
         loop {
-            let asked = Instant::now();
             // By the time alone: words that complete no sentence are no sign of life to other processes.
             let said = tokio::select! {
                 biased;
@@ -177,7 +177,9 @@ impl TurnWriter {
                 }
                 said = reply.next() => said,
             };
-            let waited = asked.elapsed();
+            // Between its words, not between our looks: what we store meanwhile takes none of the model's time.
+            let waited = heard_at.elapsed();
+            heard_at = Instant::now();
             let at_a_pace = begun.get_or_insert_with(Instant::now).elapsed() > AT_ONCE && waited > BETWEEN_WORDS;
             let mut next = Some(said);
             let (mut complete, mut end) = (Vec::new(), None);
