@@ -1,10 +1,9 @@
 //! Calls over ConversationRelay: where one stands when a session begins, what was heard of it, and sessions that were lost.
 
-use super::turns::TurnClaim;
+use super::turns::{SaidRow, TurnClaim};
 use super::voice_answers::{VoiceAnswer, VoiceStep, insert, stored};
 use super::{Db, DbError, json_list, read, unit};
 use crate::clock::Micros;
-use serde::Serialize;
 use sqlx::FromRow;
 
 /// Where a call stands.
@@ -97,14 +96,6 @@ pub struct SoFar {
     pub claim: TurnClaim,
     /// The words, in one piece.
     pub words: String,
-}
-
-/// The same as its row holds it.
-#[derive(Serialize)]
-struct SaidRow {
-    #[serde(flatten)]
-    claim: TurnClaim,
-    sentences: String,
 }
 
 /// `rows` is a JSON list of [`SaidRow`].

@@ -3,14 +3,15 @@
 //! the lease over takes the turn over under a higher attempt number; writes of an older attempt match no row.
 
 mod ending;
+mod progress;
 mod reading;
 
 use super::dialect::{postgres_now, sqlite_now};
-use super::news::{News, tell};
 use super::summaries::queue_summary;
-use super::{Db, DbError, json_list, unit};
+use super::{Db, DbError, unit};
 use crate::clock::{Micros, SECOND};
 pub use ending::{Heard, TurnEnd};
+pub(super) use progress::SaidRow;
 pub use reading::Turn;
 use serde::Serialize;
 use sqlx::FromRow;
@@ -103,15 +104,6 @@ macro_rules! claim {
         )
     };
 }
-macro_rules! progress {
-    ($now:ident) => {
-        concat!(
-            "UPDATE conversation_logs SET sentences = $3, lease_until = ",
-            $now!(),
-            " + $4 WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed"
-        )
-    };
-}
 macro_rules! renew {
     ($now:ident) => {
         concat!(
@@ -157,23 +149,6 @@ impl Db {
                 queue_summary!(c, &new.call_sid, claimed.claim.id, sum_up_at, new.at);
             }
             Ok(claimed)
-        })
-    }
-
-    /// Stores the sentences that are complete by now. False when the turn is no longer the claimant's: another process took it
-    /// over, or it was ended.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn progress_turn(&self, claim: TurnClaim, sentences: &[String]) -> Result<bool, DbError> {
-        let text = self.text(progress!(sqlite_now), progress!(postgres_now));
-        let sentences = json_list(&sentences.iter().collect::<Vec<_>>());
-        let news = self.news(News::Turn(claim.id));
-        unit!(self, [sentences, news], |c| {
-            let query = sqlx::query(text).bind(claim.id).bind(claim.attempt).bind(&sentences).bind(LEASE);
-            let written = query.execute(&mut *c).await?.rows_affected() > 0;
-            tell!(c, news);
-            Ok(written)
         })
     }
 
