@@ -15,7 +15,7 @@ pub struct TurnEnd {
     pub answer: Option<Answer>,
     /// Whether the model failed.
     pub failed: bool,
-    /// See [`Turn::action`].
+    /// See [`super::Turn::action`].
     pub action: Option<&'static str>,
     /// What the caller heard of it.
     pub heard: Heard,
