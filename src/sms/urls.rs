@@ -31,8 +31,9 @@ fn is_host(run: &str) -> bool {
     top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic()) && run.split('.').all(|label| !label.is_empty())
 }
 
+/// What ends a URL is no part of its host either, though full-width letters are letters.
 fn is_of_host(c: char) -> bool {
-    c.is_alphanumeric() || c == '.' || c == '-'
+    (c.is_alphanumeric() || c == '.' || c == '-') && !ends_url(c)
 }
 
 /// Whether a character is never part of a URL: white space, quotes, and the marks of Chinese and Japanese.
@@ -53,6 +54,7 @@ mod tests {
             ("WWW.Example.COM, or münchen.de.", &["WWW.Example.COM", "münchen.de"]),
             ("at localhost:8080 http://localhost:8080/x", &["http://localhost:8080/x"]),
             ("“https://example.com/it’s”", &["https://example.com/it’s", "example.com/it’s"]),
+            ("Ａ.com/b 〇.de:1 ｱ.org?c aＡ.com/b", &[]),
             ("Wait...what? At 3.30, e.g. for 1.5km. Well…no.", &[]),
         ] {
             let found: Vec<&str> = urls(text).into_iter().map(|url| &text[url]).collect();
