@@ -10,6 +10,10 @@ use unicode_segmentation::UnicodeSegmentation;
 /// What must not come apart, besides letters and blanks.
 const WHOLE: [&str; 12] = ["👩‍👩‍👧‍👦", "👍🏽", "🇩🇪", "❤\u{fe0f}", "e\u{301}", "नी", "각", "ệ", "€", "[", "\r\n", "😀"];
 
+/// What URLs are made of, and what only looks like it.
+const OF_URLS: [&str; 17] =
+    ["Ａ", "〇", "ｱ", "é", "a", "b-", ".", "com", "www.", "://", "/", ":", "?", "#", " ", "“", "…"];
+
 /// Texts of words, marks, signs and URLs, of any length up to several messages.
 fn texts(longest: usize) -> impl Strategy<Value = String> {
     let url = "(https://|http://|www\\.)[a-z]{1,12}\\.com(/[a-z0-9.?=&_-]{0,30}){0,3}";
@@ -24,10 +28,9 @@ fn texts(longest: usize) -> impl Strategy<Value = String> {
     vec(piece, 1..longest).prop_map(|pieces| pieces.concat())
 }
 
-/// Texts of any characters, and texts of what URLs are made of and of what only looks like it.
+/// Texts of any characters, and of [`OF_URLS`].
 fn odd_texts() -> impl Strategy<Value = String> {
-    let of_urls = ["Ａ", "〇", "ｱ", "é", "a", "b-", ".", "com", "www.", "://", "/", ":", "?", "#", " ", "“", "…"];
-    let of_urls = vec(select(&of_urls[..]), 0..1500).prop_map(|pieces| pieces.concat());
+    let of_urls = vec(select(&OF_URLS[..]), 0..1500).prop_map(|pieces| pieces.concat());
     prop_oneof!["\\PC{0,2500}", of_urls]
 }
 
