@@ -5,7 +5,9 @@
 //! or out of order makes the bench fail, a missed bar does not. Gateway, model and callers share the machine's cores, and
 //! every delay of theirs counts against the gateway.
 //!
-//! The bars are for calls that begin over two seconds; what 200 calls cost that begin in the same moment is printed beside.
+//! The bars are for calls that begin evenly over the length of a turn, so that at every moment some speak and some listen, and for
+//! calls that begin within two seconds and so leave the gateway idle together; what 200 calls cost that begin in the same moment is
+//! printed beside.
 //!
 //! It reads `/proc`, so it runs on Linux only.
 
@@ -19,8 +21,8 @@ mod report;
 mod script;
 mod webhooks;
 
-use common::Failure;
 use common::server::Server;
+use common::{Failure, figures};
 use report::Spent;
 use script::Script;
 use std::net::SocketAddr;
@@ -33,6 +35,8 @@ use tokio::task::unconstrained;
 const LIMIT: Duration = Duration::from_secs(170);
 /// What may be measured alone: `cargo bench --bench voice -- relay`.
 const SECTIONS: [&str; 2] = ["webhooks", "relay"];
+/// From a caller's words to their next: a second until the first sentence is there, and six to speak it.
+const TURN: Duration = Duration::from_secs(7);
 /// The gateway's `VOICE_REPLY_BUDGET`.
 const BUDGET: Duration = Duration::from_secs(2);
 /// Files that the gateway and this process may have open: two connections for each of 1,000 calls, and some more.
@@ -40,6 +44,7 @@ const OPEN_FILES: u64 = 4096;
 
 fn main() -> ExitCode {
     common::bench("voice", OPEN_FILES, || {
+        println!("{}", figures::idle_memory(Duration::from_secs(2)));
         if run()? { Ok(()) } else { Err("words were not heard as they were written".into()) }
     })
 }
@@ -72,7 +77,8 @@ async fn measure_webhooks(model: SocketAddr, script: &Script) -> Result<bool, Fa
     let budget = BUDGET.as_secs().to_string();
     let server = Server::start(model, &[("VOICE_REPLY_BUDGET", &budget)]).await?;
     let mut right = true;
-    for (turns, spread, number) in [(3, Duration::from_secs(2), 0), (1, Duration::ZERO, 1_000)] {
+    let waves = [(3, TURN, 0), (3, Duration::from_secs(2), 1_000), (1, Duration::ZERO, 2_000)];
+    for (turns, spread, number) in waves {
         let (before, started) = (server.cpu_time()?, Instant::now());
         let calls = webhooks::speak(&server, script, turns, spread, number).await?;
         let cpu = server.cpu_time()?.saturating_sub(before);
@@ -81,7 +87,7 @@ async fn measure_webhooks(model: SocketAddr, script: &Script) -> Result<bool, Fa
         report::heading(&format!("{} calls over webhooks, begun {begin}", webhooks::CALLS));
         right &= report::calls(calls, &spent, !spread.is_zero());
     }
-    report::late(&webhooks::wait(&server, script, 2_000).await?, BUDGET);
+    report::late(&webhooks::wait(&server, script, 3_000).await?, BUDGET);
     server.stop()?;
     Ok(right)
 }

@@ -2,7 +2,7 @@
 
 use super::dialect::{postgres_now, sqlite_now};
 use super::jobs::{Job, job_columns, lane};
-use super::new_message::{NewMessage, bind_text, text_columns, text_values};
+use super::new_message::{NewMessage, bind_text, text_columns};
 use super::{Db, DbError, in_transaction};
 use crate::clock::Micros;
 use futures_util::future::BoxFuture;
@@ -47,11 +47,11 @@ macro_rules! insert_text {
     ($limit:literal) => {
         concat!(
             "INSERT INTO sms_logs (reply_status, reason, ",
-            text_columns!(),
+            $crate::db::new_message::text_columns!(),
             ") SELECT CASE WHEN reason IS NOT NULL THEN 'ignored' END, reason, ",
-            text_values!(),
+            $crate::db::new_message::text_values!(),
             " FROM (SELECT ",
-            unanswerable!("$1", "$2", "$5", "$6", "$7", "$11", $limit),
+            $crate::db::accepted::unanswerable!("$1", "$2", "$5", "$6", "$7", "$11", $limit),
             ") AS why WHERE TRUE ON CONFLICT (message_sid) DO NOTHING RETURNING id, reply_status"
         )
     };

@@ -1,5 +1,6 @@
 //! The call log: one row a CallSid, whatever order its webhooks come in.
 
+use super::dialect::{postgres_rows, sqlite_rows};
 use super::news::{News, tell};
 use super::summaries::sum_up;
 use super::{Db, DbError, read, unit};
@@ -127,7 +128,7 @@ struct CallRow {
 /// A later event fills in the user and raises the status; a final one sets end and length. `rows` is a JSON list of
 /// [`CallRow`].
 macro_rules! record {
-    ($rows:literal) => {
+    ($rows:ident) => {
         concat!(
             "INSERT INTO call_logs (user_id, call_sid, direction, from_number, to_number, status, status_rank, \
              duration_seconds, started_at, ended_at, created_at, account_sid) \
@@ -137,7 +138,7 @@ macro_rules! record {
              value ->> 'call_sid', value ->> 'direction', value ->> 'from_number', value ->> 'to_number', value ->> 'status', \
              CAST(value ->> 'rank' AS BIGINT), CAST(value ->> 'duration' AS BIGINT), \
              CAST(value ->> 'started_at' AS BIGINT), CAST(value ->> 'ended_at' AS BIGINT), CAST(value ->> 'at' AS BIGINT), \
-             value ->> 'account_sid' FROM ", $rows, " WHERE TRUE \
+             value ->> 'account_sid' FROM ", $rows!(), " WHERE TRUE \
              ON CONFLICT (call_sid) DO UPDATE SET \
              user_id = COALESCE(call_logs.user_id, excluded.user_id), \
              account_sid = COALESCE(call_logs.account_sid, excluded.account_sid), \
@@ -154,8 +155,8 @@ macro_rules! record {
         )
     };
 }
-const RECORD_SQLITE: &str = record!("jsonb_each($1)");
-const RECORD_POSTGRES: &str = record!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
+const RECORD_SQLITE: &str = record!(sqlite_rows);
+const RECORD_POSTGRES: &str = record!(postgres_rows);
 
 /// The summaries of calls that are over are due: `$1` is the same list of [`CallRow`].
 const SUM_UP_SQLITE: &str =
@@ -163,7 +164,7 @@ const SUM_UP_SQLITE: &str =
 /// Records a call that is over and makes its summary due.
 const END_POSTGRES: &str = concat!(
     "WITH recorded AS (",
-    record!("json_array_elements(CAST($1 AS JSON)) AS rows (value)"),
+    record!(postgres_rows),
     ") ",
     sum_up!("SELECT value ->> 'call_sid' FROM json_array_elements(CAST($1 AS JSON)) AS rows (value)")
 );

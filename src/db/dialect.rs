@@ -16,3 +16,19 @@ macro_rules! postgres_now {
     };
 }
 pub(super) use postgres_now;
+
+/// The elements of the JSON list `$1` on SQLite, each as `value`.
+macro_rules! sqlite_rows {
+    () => {
+        "jsonb_each($1) AS rows"
+    };
+}
+pub(super) use sqlite_rows;
+
+/// The elements of the JSON list `$1` on PostgreSQL, each as `value`.
+macro_rules! postgres_rows {
+    () => {
+        "json_array_elements(CAST($1 AS JSON)) AS rows (value)"
+    };
+}
+pub(super) use postgres_rows;

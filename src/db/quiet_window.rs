@@ -1,9 +1,9 @@
 //! Texts that are answered together: while a quiet window runs, the next text of a lane joins the job of the one before it.
 
-use super::accepted::{LOCK_LANE, insert_text, unanswerable};
+use super::accepted::{LOCK_LANE, insert_text};
 use super::jobs::lane;
 use super::messages::Message;
-use super::new_message::{NewMessage, bind_text, text_columns, text_values};
+use super::new_message::{NewMessage, bind_text};
 use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 

@@ -2,8 +2,11 @@
 //! a statement to SQLite's thread and back costs several times what the statement itself does.
 
 use super::DbError;
+use super::json_list;
 use super::writer::{Item, ManyRows, Rows, Value, rows_of};
-use sqlx::SqliteConnection;
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 /// Questions that may wait before a new one has to wait for a place.
@@ -44,6 +47,23 @@ impl Reader {
         let value = result.await.map_err(|_| DbError::stopped())??;
         value.downcast().map(|value| *value).map_err(|_| DbError::stopped())
     }
+}
+
+/// The row of each key, if there is one. `text` is given the keys as the JSON list `$1`, and answers with the places in it, as
+/// `place`, of the keys whose rows it has found.
+pub(super) async fn find_each<K: Serialize, R: for<'r> FromRow<'r, SqliteRow>>(
+    c: &mut SqliteConnection,
+    text: &'static str,
+    keys: &[&K],
+) -> Result<Vec<Option<R>>, DbError> {
+    let mut each: Vec<Option<R>> = keys.iter().map(|_| None).collect();
+    for row in sqlx::query(text).bind(json_list(keys)).fetch_all(c).await? {
+        let place: i64 = row.try_get("place")?;
+        if let Some(found) = usize::try_from(place).ok().and_then(|place| each.get_mut(place)) {
+            *found = Some(R::from_row(&row)?);
+        }
+    }
+    Ok(each)
 }
 
 async fn read(mut connection: SqliteConnection, mut waiting: mpsc::Receiver<Question>) {

@@ -1,7 +1,8 @@
 //! Calls over ConversationRelay: where one stands when a session begins, what was heard of it, and sessions that were lost.
 
+use super::dialect::{postgres_rows, sqlite_rows};
 use super::turns::{SaidRow, TurnClaim};
-use super::voice_answers::{VoiceAnswer, VoiceStep, insert, stored};
+use super::voice_answers::{KeptRow, Told, VoiceAnswer, VoiceStep, stored};
 use super::{Db, DbError, json_list, read, unit};
 use crate::clock::Micros;
 use sqlx::FromRow;
@@ -100,17 +101,17 @@ pub struct SoFar {
 
 /// `rows` is a JSON list of [`SaidRow`].
 macro_rules! save_said {
-    ($rows:literal) => {
+    ($rows:ident) => {
         concat!(
             "UPDATE conversation_logs SET sentences = value ->> 'sentences' FROM ",
-            $rows,
+            $rows!(),
             " WHERE conversation_logs.id = CAST(value ->> 'id' AS BIGINT) \
              AND attempt = CAST(value ->> 'attempt' AS BIGINT) AND answered_at IS NULL AND NOT failed"
         )
     };
 }
-const SAVE_SAID_SQLITE: &str = save_said!("jsonb_each($1) AS rows");
-const SAVE_SAID_POSTGRES: &str = save_said!("json_array_elements(CAST($1 AS JSON)) AS rows (value)");
+const SAVE_SAID_SQLITE: &str = save_said!(sqlite_rows);
+const SAVE_SAID_POSTGRES: &str = save_said!(postgres_rows);
 
 impl Db {
     /// Stores what was said so far of answers, each once. Nothing is stored of a turn that is no longer the claimant's.
@@ -165,9 +166,10 @@ impl Db {
             let text = "UPDATE conversation_logs SET sentences = $2, heard_text = $3 WHERE id = $1";
             sqlx::query(text).bind(left.claim.id).bind(&sentences).bind(&heard).execute(&mut *c).await?;
             let told = i64::try_from(told).unwrap_or(i64::MAX);
-            let answer = VoiceAnswer { told, twiml, ..VoiceAnswer::default() };
-            insert!(c, keep, now, step, user_id, answer);
-            Ok(Some(answer.twiml))
+            let answer = VoiceAnswer { told, twiml: twiml.clone(), ..VoiceAnswer::default() };
+            let row = json_list(&[&KeptRow::new(now, &step, user_id, answer, Told::Nothing)]);
+            sqlx::query(keep).bind(&row).execute(&mut *c).await?;
+            Ok(Some(twiml))
         })
     }
 
@@ -181,8 +183,8 @@ impl Db {
         read!(self, fetch_optional, text, call_sid)
     }
 
-    /// Of the answer of this turn only `heard` reached the caller after all, or all of it, and sooner than was reckoned. Nothing is stored of a turn that another session
-    /// has taken up.
+    /// Of the answer of this turn only `heard` reached the caller after all, or all of it, and sooner than was reckoned. Nothing
+    /// is stored of a turn that another session has taken up.
     ///
     /// # Errors
     /// When the database fails.

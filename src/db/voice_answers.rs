@@ -1,14 +1,21 @@
 //! What Twilio was answered for each part of each turn, byte for byte: a redelivered webhook hears the same. And with it how
 //! far the answer was told, so that the next part goes on there.
 
+mod keeping;
+
 use super::dialect::{postgres_now, sqlite_now};
-use super::{Db, DbError, read, unit};
+use super::reader::find_each;
+use super::{Db, DbError, in_time, read, unit};
 use crate::clock::Micros;
-use sqlx::FromRow;
+use futures_util::future::BoxFuture;
+pub(super) use keeping::KeptRow;
+pub use keeping::Told;
+use serde::Serialize;
+use sqlx::{FromRow, SqliteConnection};
 use std::time::Duration;
 
 /// Which webhook was answered.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct VoiceStep {
     /// The call; of what follows a ConversationRelay session, the call and the session.
     pub call_sid: String,
@@ -72,19 +79,6 @@ pub struct VoiceAnswer {
     pub twiml: String,
 }
 
-/// What telling an answer means for its turn.
-#[derive(Debug, Clone)]
-pub enum Told {
-    /// Nothing: no words of the answer were told.
-    Nothing,
-    /// The answer up to here; more will follow.
-    UpTo(String),
-    /// The whole answer.
-    All,
-    /// An apology instead; the answer, once it is there, was told too late.
-    TooLate,
-}
-
 impl VoiceAnswer {
     /// How long the caller has heard no new words; nothing while some are still spoken.
     pub fn waited(&self) -> Duration {
@@ -92,46 +86,25 @@ impl VoiceAnswer {
     }
 }
 
-macro_rules! newest {
+macro_rules! answer {
     ($now:ident) => {
-        concat!(
-            "SELECT part, silent, told, filler, twiml, ",
-            $now!(),
-            " - waiting_since AS waited FROM voice_answers \
-             WHERE call_sid = $1 AND turn = $2 AND part <= $3 ORDER BY part DESC LIMIT 1"
-        )
+        concat!("part, silent, told, filler, twiml, ", $now!(), " - waiting_since AS waited")
     };
 }
-macro_rules! keep {
-    ($now:ident) => {
-        concat!(
-            "INSERT INTO voice_answers (call_sid, turn, part, user_id, silent, told, filler, twiml, created_at, waiting_since) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, ",
-            $now!(),
-            " - $10) ON CONFLICT (call_sid, turn, part) DO NOTHING"
-        )
-    };
-}
-/// Writes an answer within the transaction `$c`, by the text that [`Db::keep`] gives; how many rows that were.
-macro_rules! insert {
-    ($c:ident, $keep:expr, $now:expr, $step:expr, $user_id:expr, $answer:expr) => {
-        sqlx::query($keep)
-            .bind(&$step.call_sid)
-            .bind($step.turn)
-            .bind($step.part)
-            .bind($user_id)
-            .bind($answer.silent)
-            .bind($answer.told)
-            .bind($answer.filler)
-            .bind(&$answer.twiml)
-            .bind($now)
-            .bind($answer.waited)
-            .execute(&mut *$c)
-            .await?
-            .rows_affected()
-    };
-}
-pub(super) use insert;
+/// The newest answer up to each of a JSON list of [`VoiceStep`].
+const NEWEST_SQLITE: &str = concat!(
+    "SELECT key.key AS place, ",
+    answer!(sqlite_now),
+    " FROM jsonb_each($1) AS key CROSS JOIN voice_answers AS newest WHERE newest.rowid = \
+     (SELECT rowid FROM voice_answers WHERE call_sid = value ->> 'call_sid' AND turn = value ->> 'turn' \
+     AND part <= value ->> 'part' ORDER BY part DESC LIMIT 1)"
+);
+/// That of one step.
+const NEWEST_POSTGRES: &str = concat!(
+    "SELECT ",
+    answer!(postgres_now),
+    " FROM voice_answers WHERE call_sid = $1 AND turn = $2 AND part <= $3 ORDER BY part DESC LIMIT 1"
+);
 
 /// The document stored for exactly this step, within the transaction `$c`.
 macro_rules! stored {
@@ -145,53 +118,18 @@ macro_rules! stored {
 pub(super) use stored;
 
 impl Db {
-    /// Stores an answer before it is sent, and what it tells of its turn; answers with the document that was stored first.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn keep_voice_answer(
-        &self,
-        now: Micros,
-        step: &VoiceStep,
-        user_id: i64,
-        answer: VoiceAnswer,
-        told: Told,
-    ) -> Result<String, DbError> {
-        let (step, new) = (step.clone(), answer.clone());
-        let (keep, newest) = (self.keep(), self.newest());
-        let earlier: Option<VoiceAnswer> = unit!(self, [step, new, told], |c| {
-            if insert!(c, keep, now, step, user_id, new) == 0 {
-                let query = sqlx::query_as(newest).bind(&step.call_sid).bind(step.turn).bind(step.part);
-                return Ok(query.fetch_optional(&mut *c).await?);
-            }
-            let (heard, late) = match &told {
-                Told::Nothing => return Ok(None),
-                Told::UpTo(words) => (Some(words.as_str()), false),
-                Told::All => (None, false),
-                Told::TooLate => (None, true),
-            };
-            sqlx::query(
-                "UPDATE conversation_logs SET late = $4, \
-                 heard_text = CASE WHEN $4 THEN COALESCE(heard_text, '') ELSE $3 END \
-                 WHERE call_sid = $1 AND turn = $2",
-            )
-            .bind(&step.call_sid)
-            .bind(step.turn)
-            .bind(heard)
-            .bind(late)
-            .execute(&mut *c)
-            .await?;
-            Ok(None)
-        })?;
-        Ok(earlier.map_or(answer.twiml, |earlier| earlier.twiml))
-    }
-
     /// The newest answer of a turn up to a part: the part's own, or the one before it.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn voice_answer_up_to(&self, step: &VoiceStep) -> Result<Option<VoiceAnswer>, DbError> {
-        read!(self, fetch_optional, self.newest(), &step.call_sid, step.turn, step.part)
+        match self {
+            Self::Sqlite { reader, .. } => reader.gather("voice answer", newest_answers, step.clone()).await,
+            Self::Postgres(pool) => {
+                let query = sqlx::query_as(NEWEST_POSTGRES).bind(&step.call_sid).bind(step.turn).bind(step.part);
+                in_time(async { Ok(query.fetch_optional(pool).await?) }).await
+            }
+        }
     }
 
     /// The answer stored for exactly this step.
@@ -200,14 +138,6 @@ impl Db {
     /// When the database fails.
     pub async fn voice_answer(&self, step: &VoiceStep) -> Result<Option<VoiceAnswer>, DbError> {
         Ok(self.voice_answer_up_to(step).await?.filter(|answer| answer.part == step.part))
-    }
-
-    pub(super) fn keep(&self) -> &'static str {
-        self.text(keep!(sqlite_now), keep!(postgres_now))
-    }
-
-    fn newest(&self) -> &'static str {
-        self.text(newest!(sqlite_now), newest!(postgres_now))
     }
 
     /// The filler that was said last in a call.
@@ -231,4 +161,11 @@ impl Db {
             Ok(query.execute(&mut *c).await?.rows_affected())
         })
     }
+}
+
+fn newest_answers<'c>(
+    c: &'c mut SqliteConnection,
+    steps: Vec<&'c VoiceStep>,
+) -> BoxFuture<'c, Result<Vec<Option<VoiceAnswer>>, DbError>> {
+    Box::pin(async move { find_each(c, NEWEST_SQLITE, &steps).await })
 }

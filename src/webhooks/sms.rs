@@ -109,8 +109,11 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
         } else {
             Unasked::Answered(words.text_refused.clone())
         };
+        match &unasked {
+            Unasked::Ignored(why) => info!(message.sid = text.message_sid, "Left a text unanswered: {why}"),
+            _ => info!(message.sid = text.message_sid, "Refused the text of an unknown sender"),
+        }
         app.db.log_message(new, unasked).await?;
-        info!(message.sid = text.message_sid, "Refused the text of an unknown sender");
         return stored_reply(app, text, deadline).await;
     };
     if !party.person.is_active {

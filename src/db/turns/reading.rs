@@ -3,8 +3,11 @@
 use super::TurnClaim;
 use crate::clock::Micros;
 use crate::db::dialect::{postgres_now, sqlite_now};
-use crate::db::{Db, DbError, read};
-use sqlx::FromRow;
+use crate::db::reader::find_each;
+use crate::db::{Db, DbError, in_time, read};
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use sqlx::{FromRow, SqliteConnection};
 use std::time::Duration;
 
 /// Where a turn is.
@@ -37,14 +40,32 @@ pub struct Turn {
 macro_rules! turn {
     ($now:ident) => {
         concat!(
-            "SELECT turn.id, attempt, input_text, sentences, gpt_response, answered_at IS NOT NULL AS answered, failed, action, \
+            "turn.id, attempt, input_text, sentences, gpt_response, answered_at IS NOT NULL AS answered, failed, action, \
              COALESCE(lease_until, 0) - ",
             $now!(),
-            " AS lease_left, language, purpose, turn.created_at \
-             FROM conversation_logs AS turn LEFT JOIN call_logs ON call_logs.call_sid = turn.call_sid \
-             WHERE turn.call_sid = $1 AND turn.turn = $2"
+            " AS lease_left, language, purpose, turn.created_at"
         )
     };
+}
+/// Each turn of a JSON list of [`TurnKey`].
+const TURN_SQLITE: &str = concat!(
+    "SELECT key.key AS place, ",
+    turn!(sqlite_now),
+    " FROM jsonb_each($1) AS key CROSS JOIN conversation_logs AS turn LEFT JOIN call_logs ON call_logs.call_sid = turn.call_sid \
+     WHERE turn.call_sid = value ->> 'call_sid' AND turn.turn = value ->> 'turn'"
+);
+/// One turn.
+const TURN_POSTGRES: &str = concat!(
+    "SELECT ",
+    turn!(postgres_now),
+    " FROM conversation_logs AS turn LEFT JOIN call_logs ON call_logs.call_sid = turn.call_sid \
+     WHERE turn.call_sid = $1 AND turn.turn = $2"
+);
+
+#[derive(Serialize)]
+struct TurnKey {
+    call_sid: String,
+    turn: i64,
 }
 
 /// A turn as its row holds it.
@@ -76,8 +97,15 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn turn(&self, call_sid: &str, turn: i64) -> Result<Option<Turn>, DbError> {
-        let text = self.text(turn!(sqlite_now), turn!(postgres_now));
-        let row: Option<TurnRow> = read!(self, fetch_optional, text, call_sid, turn)?;
+        let row: Option<TurnRow> = match self {
+            Self::Sqlite { reader, .. } => {
+                reader.gather("turn", turns, TurnKey { call_sid: call_sid.to_owned(), turn }).await?
+            }
+            Self::Postgres(pool) => {
+                let query = sqlx::query_as(TURN_POSTGRES).bind(call_sid).bind(turn);
+                in_time(async { Ok::<_, DbError>(query.fetch_optional(pool).await?) }).await?
+            }
+        };
         Ok(row.map(|row| Turn {
             claim: row.claim,
             input_text: row.input_text,
@@ -127,4 +155,11 @@ impl Db {
             read!(self, fetch_optional, "SELECT late FROM conversation_logs WHERE id = $1", id)?;
         Ok(late.is_some_and(|(late,)| late))
     }
+}
+
+fn turns<'c>(
+    c: &'c mut SqliteConnection,
+    keys: Vec<&'c TurnKey>,
+) -> BoxFuture<'c, Result<Vec<Option<TurnRow>>, DbError>> {
+    Box::pin(async move { find_each(c, TURN_SQLITE, &keys).await })
 }
