@@ -23,18 +23,19 @@ pub fn machine() -> String {
     )
 }
 
-/// What memory costs on this machine that nobody has touched for `idle`: some hosts take it away from their guests, and whatever
+/// What memory costs on this machine that nobody has touched for two seconds: some hosts take it away from their guests, and whatever
 /// runs first after a pause waits until it is back. Ordinary machines need a tenth of a microsecond a page.
-pub fn idle_memory(idle: Duration) -> String {
+pub fn idle_memory() -> String {
+    const IDLE: Duration = Duration::from_secs(2);
     const PAGE: usize = 4096;
     const PAGES: u32 = 2048;
     let mut memory = vec![1_u8; PAGE * PAGES as usize];
-    std::thread::sleep(idle);
+    std::thread::sleep(IDLE);
     let touched = Instant::now();
     black_box(&mut memory).iter_mut().step_by(PAGE).for_each(|byte| *byte += 1);
     let page = touched.elapsed() / PAGES;
     black_box(&memory);
-    format!("Memory left alone for {idle:?} costs {:.1} µs a page when it is touched again", page.as_secs_f64() * 1e6)
+    format!("Memory left alone for {IDLE:?} costs {:.1} µs a page when it is touched again", page.as_secs_f64() * 1e6)
 }
 
 /// The value that `share` (0 to 1) of the values, in ascending order, do not exceed.

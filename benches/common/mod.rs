@@ -18,7 +18,7 @@ pub fn bench(name: &str, open_files: u64, run: impl FnOnce() -> Result<(), Failu
         return ExitCode::SUCCESS;
     }
     let measured = allow_open_files(open_files).and_then(|()| {
-        println!("{}", figures::machine());
+        println!("{}\n{}", figures::machine(), figures::idle_memory());
         run()
     });
     match measured {

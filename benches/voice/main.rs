@@ -21,8 +21,8 @@ mod report;
 mod script;
 mod webhooks;
 
+use common::Failure;
 use common::server::Server;
-use common::{Failure, figures};
 use report::Spent;
 use script::Script;
 use std::net::SocketAddr;
@@ -44,7 +44,6 @@ const OPEN_FILES: u64 = 4096;
 
 fn main() -> ExitCode {
     common::bench("voice", OPEN_FILES, || {
-        println!("{}", figures::idle_memory(Duration::from_secs(2)));
         if run()? { Ok(()) } else { Err("words were not heard as they were written".into()) }
     })
 }
