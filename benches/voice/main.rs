@@ -5,9 +5,9 @@
 //! or out of order makes the bench fail, a missed bar does not. Gateway, model and callers share the machine's cores, and
 //! every delay of theirs counts against the gateway.
 //!
-//! The bars are for calls that begin evenly over the length of a turn, so that at every moment some speak and some listen, and for
-//! calls that begin within two seconds and so leave the gateway idle together; what 200 calls cost that begin in the same moment is
-//! printed beside.
+//! The bars are for calls that begin evenly over the length of a turn, so that at every moment some speak and some listen, and
+//! for calls that begin within two seconds and so leave the gateway idle together; what 200 calls cost that begin in the same
+//! moment is printed beside.
 //!
 //! It reads `/proc`, so it runs on Linux only.
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Tokens of a sentence: 15 words and a full stop, 91 characters or six seconds of speech.
+/// Tokens of a sentence: 15 words and a full stop, 93 characters or six seconds of speech.
 const SENTENCE: usize = 16;
 /// Stands before the number of an answer in what a caller asks.
 const MARK: &str = "matter number ";

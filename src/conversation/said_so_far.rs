@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-/// Answers of which something may wait to be stored, and how many of them are stored together at the most: what is being said is in
-/// memory several times until then.
+/// Answers of which something may wait to be stored.
 const WAITING: usize = 4096;
+/// Answers that are stored together at the most: what is being said is in memory several times until then.
 const TOGETHER: usize = 128;
 /// Between two statements.
 const PAUSE: Duration = Duration::from_millis(50);

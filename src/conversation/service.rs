@@ -97,9 +97,8 @@ impl ConversationService {
         })
     }
 
-    /// The model's answer to `words` on a call as it is given, after what is there of it already; without words the assistant speaks first.
-    /// `turn_id` is the row of the turn. Nothing is asked before the first poll; dropping the reply ends
-    /// the request.
+    /// The model's answer to `words` on a call as it is given, after what is there of it already; without words the assistant
+    /// speaks first. `turn_id` is the row of the turn. Nothing is asked before the first poll; dropping the reply ends the request.
     ///
     /// # Errors
     /// When the history cannot be read.

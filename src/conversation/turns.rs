@@ -23,14 +23,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// How often a turn that another process answers is looked at, when no news of it come.
+/// How often a turn that another process answers is looked at, when no news of it comes.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// News that may wait to be heard; who misses some looks.
 const NEWS: usize = 256;
 
 /// A call is summed up this long after its first turn at the latest, when its end was not reported and it was closed.
 const SUMMED_UP_AFTER: Micros = FORGOTTEN_AFTER + 600 * SECOND;
-/// Calls of which it is remembered that they had turns here; of one that is forgotten the first turn is looked for once more.
+/// How many calls are remembered whose summary is queued; for a forgotten one the insert looks for an earlier turn again.
 const REMEMBERED: u64 = 100_000;
 
 /// How far a turn is.

@@ -19,8 +19,9 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// A model that speaks for longer than this, and keeps us waiting for this long between its words, does not answer at once.
+/// An answer that is complete this soon after its first words comes at once.
 pub(super) const AT_ONCE: Duration = Duration::from_millis(100);
+/// A longer pause between words shows that the model speaks at a pace.
 const BETWEEN_WORDS: Duration = Duration::from_millis(10);
 
 /// Logs that a turn was answered.

@@ -1,7 +1,8 @@
 //! All SQL text lives in this module: one text for SQLite and PostgreSQL, compiled for both.
 //!
-//! Reads go through `read!`, every write through `unit!`: one closure, one atomic unit. On SQLite a single writer
-//! gathers the units that wait into one transaction (`writer.rs`); on PostgreSQL each is a transaction of its own.
+//! Reads go through `read!`, writes through `unit!`: one closure, one atomic unit. On SQLite a single writer takes the units
+//! that wait into one transaction (`writer.rs`); on PostgreSQL each is a transaction of its own. What webhooks read and write
+//! most is gathered on SQLite: one statement answers all who wait (`reader.rs`, `Writer::gather`).
 
 mod accepted;
 pub mod calls;

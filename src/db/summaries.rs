@@ -23,8 +23,8 @@ macro_rules! queue_summary {
 }
 pub(super) use queue_summary;
 
-/// Makes the summaries due of the calls in a list. One that was claimed holds a lease, or has its time of the next try. The kind is
-/// spelt out for its index.
+/// Makes the summaries of the listed calls due. A claimed job is left alone: its `run_at` is its lease or its next try. The kind
+/// is a literal so that the index of these jobs serves.
 macro_rules! sum_up {
     ($call_sids:literal) => {
         concat!(

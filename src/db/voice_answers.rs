@@ -21,12 +21,12 @@ pub struct VoiceStep {
     pub call_sid: String,
     /// The turn in the call.
     pub turn: i64,
-    /// 0 for the turn itself, then its parts; see [`LONGEST_ANSWER`].
+    /// 0 for the turn itself, then its parts; see [`MOST_PARTS`].
     pub part: i64,
 }
 
-/// The parts of an answer; nobody speaks that long. Documents that are no part of it are steps beyond.
-pub const LONGEST_ANSWER: i64 = 10_000;
+/// The highest part of an answer; nobody speaks that long. The documents around it (transfer, voicemail …) are steps beyond.
+pub const MOST_PARTS: i64 = 10_000;
 
 impl VoiceStep {
     /// The greeting of a call.
@@ -42,22 +42,22 @@ impl VoiceStep {
 
     /// The message that an answering machine is left.
     pub fn message(call_sid: &str) -> Self {
-        Self { call_sid: call_sid.to_owned(), turn: 1, part: LONGEST_ANSWER + 1 }
+        Self { call_sid: call_sid.to_owned(), turn: 1, part: MOST_PARTS + 1 }
     }
 
     /// What follows a call to a person.
     pub fn transferred(&self) -> Self {
-        Self { part: LONGEST_ANSWER + 2, ..self.clone() }
+        Self { part: MOST_PARTS + 2, ..self.clone() }
     }
 
     /// What follows the offer to leave a message.
     pub fn offered(&self) -> Self {
-        Self { part: LONGEST_ANSWER + 3, ..self.clone() }
+        Self { part: MOST_PARTS + 3, ..self.clone() }
     }
 
     /// What follows a message that the caller left, or did not leave.
     pub fn recorded(&self) -> Self {
-        Self { part: LONGEST_ANSWER + 4, ..self.clone() }
+        Self { part: MOST_PARTS + 4, ..self.clone() }
     }
 }
 

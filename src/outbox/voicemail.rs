@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-/// A message whose call is not known by then is given up; so is one that the database does not let go on.
+/// After this long a message is given up whose call is still unknown, or that the database kept failing.
 pub(super) const GIVE_UP_AFTER: Micros = 24 * 3600 * SECOND;
 /// The owner waits this long for the words; then the notice goes out without them.
 const WORDS_AWAITED: Micros = 900 * SECOND;

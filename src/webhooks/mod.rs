@@ -39,7 +39,7 @@ impl IntoResponse for Twiml {
     }
 }
 
-/// A path of ours as Twilio must be told it: below the public address's prefix, without a query.
+/// A path of ours as Twilio must be told it: below the public address's prefix.
 fn link(app: &App, path: &str) -> String {
     let prefix = app.config.public_url.as_ref().map_or("", |url| url.path_prefix());
     format!("{prefix}{path}")

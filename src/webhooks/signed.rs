@@ -18,8 +18,8 @@ const MOST_PAIRS: usize = 10_000;
 
 /// The fields of a webhook that Twilio signed.
 ///
-/// Anything unsigned, of another account or about another account's call, or signed with another token is answered 403 without a word; a signed body that is
-/// no form 415; one without the id it is about 400.
+/// 403 without a word: unsigned, signed with another token, of another account, or about another account's call. 415: signed,
+/// but no form. 400: without the id it is about.
 pub struct Signed<T>(pub T);
 
 impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {

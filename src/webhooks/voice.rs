@@ -10,7 +10,7 @@ use super::voicing::phrase;
 use super::{Signed, Twiml, link, next_turn, relay, telling, transfer, turns};
 use crate::app::App;
 use crate::config::Transport;
-use crate::db::voice_answers::{LONGEST_ANSWER, VoiceStep};
+use crate::db::voice_answers::{MOST_PARTS, VoiceStep};
 use crate::twilio::twiml::{say_and_gather, say_and_go};
 use poem::error::NotFoundError;
 use poem::web::{Data, Path};
@@ -103,7 +103,7 @@ const MOST_TURNS: u32 = 10_000;
 
 /// The step that a URL of ours names; 404 when we never gave out such a URL.
 fn step(call: &CallRequest, n: u32, k: u32) -> Result<VoiceStep> {
-    if n == 0 || n > MOST_TURNS || i64::from(k) > LONGEST_ANSWER {
+    if n == 0 || n > MOST_TURNS || i64::from(k) > MOST_PARTS {
         return Err(NotFoundError.into());
     }
     Ok(VoiceStep { call_sid: call.call_sid.clone(), turn: n.into(), part: k.into() })

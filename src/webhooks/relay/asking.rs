@@ -57,10 +57,11 @@ impl Session {
         Ok(())
     }
 
-    /// Lets the model begin to answer, or go on after what was `heard` of its answer before.
+    /// Lets the model begin to answer, or go on after what has `begun`.
     async fn ask(&mut self, claim: TurnClaim, words: &str, begun: Begun) -> Result<(), DbError> {
         let asked_at = Instant::now();
         let (talk, mut sentences) = (Talk::after(&begun.said), Vec::new());
+        // What was heard stands as the row's first sentence (`take_up!`); the names of the next ones count on from it.
         if !begun.said.is_empty() && self.player.is_some() {
             sentences.push(begun.said.clone());
         }

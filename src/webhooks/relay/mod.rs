@@ -37,9 +37,10 @@ use crate::twilio::signature::Payload;
 use crate::twilio::twiml::{Relay, Words, relay, say_and_gather, say_and_go};
 use crate::twilio::voices;
 use poem::http::StatusCode;
-use poem::web::Data;
 use poem::web::websocket::{WebSocket, WebSocketConfig};
+use poem::web::{Data, Query};
 use poem::{Error, FromRequest, IntoResponse, Request, RequestBody, Response, Result, handler};
+use serde::Deserialize;
 use std::slice::from_ref;
 use std::sync::Arc;
 use tracing::{error, info, warn};
@@ -52,6 +53,8 @@ const PURPOSE: &str = "relay";
 const SESSIONS: usize = 4096;
 /// Lost sessions in a row after which a call goes on over webhooks.
 const FAILURES: i64 = 2;
+/// How often it is asked again what follows a session, while the database is out of reach.
+const ASKED_AGAIN: u8 = 5;
 /// What a socket buffers; nearly all frames of Twilio's fit, and the library's own buffers would take 256 KiB.
 const BUFFER_BYTES: usize = 2 * 1024;
 /// The longest frame of ours that waits to be taken.
@@ -130,17 +133,45 @@ pub async fn open(signed: SignedHandshake, socket: WebSocket, app: Data<&Arc<App
     Ok(socket.config(config).on_upgrade(talk).into_response())
 }
 
+/// What the URL says where we have Twilio ask once more what follows a session: that form names it no more.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AskedBefore {
+    /// How often it was asked in vain; never more than [`ASKED_AGAIN`] in our own URLs.
+    tried: u8,
+    /// The session.
+    session: String,
+}
+
 /// `POST /twilio/relay/ended`: a session is over, and Twilio asks what comes next.
 #[handler]
-pub async fn ended(Signed(end): Signed<RelayEnd>, called: CalledUrl, app: Data<&Arc<App>>) -> Twiml {
-    match in_time(&app, || go_on(&app, &end, &called)).await {
-        Ok(twiml) => Twiml(twiml),
-        Err(cause) => {
-            error!(call.sid = end.call.call_sid, error = %cause, "A call could not go on after its session");
-            let (how, phrases) = default_manner(&app);
-            Twiml(say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), ""))
-        }
+pub async fn ended(
+    Signed(mut end): Signed<RelayEnd>,
+    Query(before): Query<AskedBefore>,
+    called: CalledUrl,
+    app: Data<&Arc<App>>,
+) -> Twiml {
+    if end.session_id.is_empty() {
+        end.session_id.clone_from(&before.session);
     }
+    let answered = in_time(&app, || go_on(&app, &end, &called)).await;
+    Twiml(answered.unwrap_or_else(|cause| ask_again(&app, &end, &before, &cause)))
+}
+
+/// Has Twilio ask again in a moment, for without the database nobody knows where the call was. In the end it is given up.
+fn ask_again(app: &App, end: &RelayEnd, before: &AskedBefore, cause: &Trouble) -> String {
+    let (call_sid, tried) = (&end.call.call_sid, before.tried);
+    let (how, phrases) = default_manner(app);
+    let is_over = matches!(end.handoff, Some(Handoff::Goodbye | Handoff::EndCall | Handoff::TimeOver));
+    if is_over || tried >= ASKED_AGAIN {
+        error!(call.sid = call_sid, tried, error = %cause, "A call could not go on after its session, and ends");
+        let words = if is_over { &[][..] } else { from_ref(&phrases.unavailable) };
+        return say_and_go(&app.documents.goodbye, how, words, "");
+    }
+    warn!(call.sid = call_sid, tried, error = %cause, "It is not known what follows a session: asked again in a moment");
+    let words = &phrases.one_moment[usize::from(tried) % phrases.one_moment.len()];
+    let again = format!("/twilio/relay/ended?tried={}&session={}", tried + 1, end.session_id);
+    say_and_go(&app.documents.hold, how, from_ref(words), &link(app, &again))
 }
 
 /// What Twilio is answered after a session. It is stored before it is sent, so that a redelivery hears the same and changes
