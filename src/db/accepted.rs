@@ -179,8 +179,7 @@ fn accept_rows<'c>(
         if due.is_empty() {
             return Ok(rows.iter().map(|_| None).collect());
         }
-        let due = super::json_list(&due.iter().collect::<Vec<_>>());
-        let jobs: Vec<Job> = sqlx::query_as(ACCEPT_JOBS).bind(due).fetch_all(&mut *c).await?;
+        let jobs: Vec<Job> = sqlx::query_as(ACCEPT_JOBS).bind(super::json_list(&due)).fetch_all(&mut *c).await?;
         let mut jobs: HashMap<i64, Job> = jobs.into_iter().map(|job| (job.subject_id, job)).collect();
         Ok(texts.into_iter().map(|text| jobs.remove(&text?)).collect())
     })

@@ -310,7 +310,7 @@ fn lock(database: &Path) -> Result<File, OpenError> {
 }
 
 /// Rows for a statement that writes many at once.
-fn json_list<T: serde::Serialize>(rows: &[&T]) -> String {
+fn json_list<T: serde::Serialize>(rows: &[T]) -> String {
     // Rows are structs of texts and numbers: nothing in them can fail.
     serde_json::to_string(rows).unwrap_or_default()
 }

@@ -119,9 +119,9 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn save_said(&self, said: Vec<SoFar>) -> Result<(), DbError> {
-        let row = |SoFar { claim, words }| SaidRow { claim, sentences: json_list(&[&words]) };
+        let row = |SoFar { claim, words }| SaidRow { claim, sentences: json_list(&[words]) };
         let rows: Vec<SaidRow> = said.into_iter().map(row).collect();
-        let rows = json_list(&rows.iter().collect::<Vec<_>>());
+        let rows = json_list(&rows);
         let text = self.text(SAVE_SAID_SQLITE, SAVE_SAID_POSTGRES);
         unit!(self, [rows], |c| {
             sqlx::query(text).bind(&rows).execute(&mut *c).await?;
@@ -162,12 +162,12 @@ impl Db {
             // A redelivery at another gateway may have been faster, and is waited for here.
             let Some(left) = take_up!(c, &step.call_sid, step.turn) else { return Ok(stored!(c, step)) };
             let LeftOver { sentences, told, heard } = left_over(&left);
-            let sentences = json_list(&sentences.iter().collect::<Vec<_>>());
+            let sentences = json_list(&sentences);
             let text = "UPDATE conversation_logs SET sentences = $2, heard_text = $3 WHERE id = $1";
             sqlx::query(text).bind(left.claim.id).bind(&sentences).bind(&heard).execute(&mut *c).await?;
             let told = i64::try_from(told).unwrap_or(i64::MAX);
             let answer = VoiceAnswer { told, twiml: twiml.clone(), ..VoiceAnswer::default() };
-            let row = json_list(&[&KeptRow::new(now, &step, user_id, answer, Told::Nothing)]);
+            let row = json_list(&[KeptRow::new(now, &step, user_id, answer, Told::Nothing)]);
             sqlx::query(keep).bind(&row).execute(&mut *c).await?;
             Ok(Some(twiml))
         })

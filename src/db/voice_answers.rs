@@ -127,7 +127,7 @@ impl Db {
             Self::Sqlite { reader, .. } => reader.gather("voice answer", newest_answers, step.clone()).await,
             Self::Postgres(pool) => {
                 let query = sqlx::query_as(NEWEST_POSTGRES).bind(&step.call_sid).bind(step.turn).bind(step.part);
-                in_time(async { Ok(query.fetch_optional(pool).await?) }).await
+                Ok(in_time(query.fetch_optional(pool)).await?)
             }
         }
     }

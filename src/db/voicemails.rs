@@ -162,7 +162,7 @@ impl Db {
             "SELECT * FROM voicemails WHERE call_sid IN (SELECT value FROM jsonb_each($1)) ORDER BY id",
             "SELECT * FROM voicemails WHERE call_sid IN (SELECT json_array_elements_text(CAST($1 AS JSON))) ORDER BY id",
         );
-        let call_sids = super::json_list(&call_sids.iter().collect::<Vec<_>>());
+        let call_sids = super::json_list(call_sids);
         read!(self, fetch_all, text, &call_sids)
     }
 }

@@ -110,7 +110,7 @@ impl Live {
             Ok(good) => return Ok((good, cost)),
             Err(flaw) => flaw,
         };
-        tracing::debug!(?flaw, "asking the model once more");
+        tracing::debug!(?flaw, "Asking the model once more");
         let saved = |raw: &Raw, flaw| if flaw == Flaw::Cut { save(raw) } else { None };
         let (settled, failure) = match ask(Question { nudge: flaw.nudge(), ..question }).await {
             Err(failure) => (None, failure),

@@ -185,6 +185,9 @@ pub enum Llm {
 
 impl Llm {
     /// The model that the configuration names, or the offline stand-in when it names neither key nor base URL.
+    ///
+    /// # Errors
+    /// When the key or the base URL cannot be used.
     pub fn new(config: &LlmConfig) -> Result<Llm, SetupError> {
         if config.api_key.is_none() && config.base_url.is_none() {
             return Ok(Llm::Offline);
@@ -193,6 +196,9 @@ impl Llm {
     }
 
     /// A whole answer within `timeout`, all retries included.
+    ///
+    /// # Errors
+    /// When the server failed for all of `timeout` or gave nothing of use.
     pub async fn complete(&self, prompt: &Prompt, timeout: Duration) -> Result<Completion, LlmError> {
         match self {
             Self::Live(live) => live.complete(prompt, timeout).await,
@@ -216,6 +222,9 @@ impl Llm {
     /// Yes or no, and a reply, to a text message within `timeout`, all retries included.
     ///
     /// What there is to decide is said in the prompt's `system`; how to answer is appended to it here.
+    ///
+    /// # Errors
+    /// When the server failed for all of `timeout` or gave nothing of use.
     pub async fn decide(&self, prompt: &Prompt, timeout: Duration) -> Result<Decision, LlmError> {
         match self {
             Self::Live(live) => live.decide(prompt, timeout).await,
@@ -227,10 +236,13 @@ impl Llm {
     /// included.
     ///
     /// What there is to sum up is said in the prompt; how to answer is appended to its `system` here.
+    ///
+    /// # Errors
+    /// When no model is configured, or the server failed for all of `timeout` or gave nothing of use.
     pub async fn summarise(&self, prompt: &Prompt, timeout: Duration) -> Result<Summary, LlmError> {
         match self {
             Self::Live(live) => live.summarise(prompt, timeout).await,
-            Self::Offline => Ok(offline::summarise(prompt)),
+            Self::Offline => Err(NOT_CONFIGURED),
         }
     }
 

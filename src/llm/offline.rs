@@ -2,7 +2,7 @@
 
 use futures_util::{Stream, stream};
 
-use super::{Completion, Decision, End, Finish, LlmError, Piece, Prompt, Role, Summary, Verdict};
+use super::{Completion, Decision, End, Finish, LlmError, Piece, Prompt, Verdict};
 
 const MODEL: &str = "offline";
 /// How many words of what was heard are said back.
@@ -46,18 +46,6 @@ pub(super) fn decide(prompt: &Prompt) -> Decision {
     let (input_tokens, output_tokens) = (told(prompt), words(&reply_text));
     let reason = Some("No language model is configured.".to_owned());
     Decision { verdict, confidence: None, reason, reply_text, input_tokens, output_tokens, model: MODEL.to_owned() }
-}
-
-/// How many things were said; what they were needs a model.
-pub(super) fn summarise(prompt: &Prompt) -> Summary {
-    let said = match prompt.messages.iter().filter(|message| message.role == Role::User).count() {
-        0 => "Nothing was said".to_owned(),
-        1 => "One thing was said".to_owned(),
-        count => format!("{count} things were said"),
-    };
-    let summary = format!("{said}; there is no summary, because no language model is configured.");
-    let (input_tokens, output_tokens) = (told(prompt), words(&summary));
-    Summary { summary, requests: Vec::new(), input_tokens, output_tokens, model: MODEL.to_owned() }
 }
 
 /// The first words of what was said, without its closing marks; None when there are none.
@@ -122,16 +110,5 @@ mod tests {
         assert_eq!(decide(&prompt("Please don’t come.")).verdict, Verdict::No);
         assert_eq!(decide(&prompt("NO!")).verdict, Verdict::No);
         assert_eq!(decide(&prompt("I know nothing")).verdict, Verdict::Yes);
-    }
-
-    #[test]
-    fn summaries_count_what_was_said() {
-        let summary = summarise(&prompt("Where is my order?"));
-        assert!(summary.summary.starts_with("2 things were said; "), "{}", summary.summary);
-        assert!(summary.requests.is_empty());
-        assert_eq!((summary.input_tokens, summary.model.as_str()), (9, "offline"));
-        let one = Prompt { messages: vec![Message::user("Hi")], ..Prompt::default() };
-        assert!(summarise(&one).summary.starts_with("One thing was said; "));
-        assert!(summarise(&Prompt::default()).summary.starts_with("Nothing was said; "));
     }
 }

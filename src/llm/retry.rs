@@ -58,7 +58,7 @@ impl Failure {
             body = body.replace(key, "[key]");
         }
         let shown: String = body.chars().take(LOGGED_CHARS).collect();
-        tracing::debug!(status, body = shown, "the model server refused a request");
+        tracing::debug!(status, body = shown, "The model server refused a request");
         Self::Status { status, retry_after, body }
     }
 

@@ -126,14 +126,14 @@ pub(super) async fn again(app: &App, call: &OnCall, step: &VoiceStep, answer: &s
         Some(synthesiser) => {
             let (voice, language) = (voice(call.person()), call.person().language);
             let sentences = sentences_of(answer, language);
-            let ready = sentences.iter().take(MOST_REPEATED);
+            let is_short = !sentences.is_empty() && sentences.len() <= MOST_REPEATED;
+            let ready = sentences.iter().filter(|_| is_short);
             let ready = join_all(ready.map(|sentence| synthesiser.ready(sentence, voice, patience(deadline)))).await;
             let url = |index| {
                 let (call_sid, before) = (step.call_sid.clone(), step.turn);
                 Spoken::Again { call_sid, before, language, index }.url(app, voice)
             };
-            let is_whole = ready.len() == sentences.len() && ready.iter().all(|ready| *ready) && !ready.is_empty();
-            is_whole.then(|| (0..sentences.len()).map(url).collect())
+            (is_short && ready.iter().all(|ready| *ready)).then(|| (0..sentences.len()).map(url).collect())
         }
     };
     Voiced { says: spoken(answer), plays }

@@ -70,12 +70,11 @@ impl Db {
         let news = self.news(News::Turn(claim.id));
         unit!(self, [end, news], |c| {
             let answer = end.answer.as_ref();
-            let sentences = end.sentences.as_ref().map(|list| json_list(&list.iter().collect::<Vec<_>>()));
+            let sentences = end.sentences.as_deref().map(json_list);
             let (as_told, heard) = match &end.heard {
                 Heard::All | Heard::Spoken(_) => (false, None),
                 Heard::AsTold => (true, None),
-                Heard::Only(text) => (false, Some(text.as_str())),
-                Heard::TooLate(text) => (false, Some(text.as_str())),
+                Heard::Only(text) | Heard::TooLate(text) => (false, Some(text.as_str())),
             };
             let late = matches!(end.heard, Heard::TooLate(_));
             let unspoken = if let Heard::Spoken(time) = end.heard { Some(micros(time)) } else { None };

@@ -40,7 +40,7 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn progress_turn(&self, claim: TurnClaim, sentences: &[String]) -> Result<bool, DbError> {
-        let sentences = json_list(&sentences.iter().collect::<Vec<_>>());
+        let sentences = json_list(sentences);
         if let Self::Sqlite { writer, .. } = self {
             return writer.gather_one("sentences", progress_rows, SaidRow { claim, sentences }).await;
         }

@@ -23,9 +23,10 @@ pub struct Turn {
     pub ended: bool,
     /// Whether the model failed; some sentences may be there all the same.
     pub failed: bool,
-    /// What follows the answer: `end_call`, `transfer`, `voicemail`, or the conversation goes on.
+    /// What follows the answer: `end_call`, `transfer`, `voicemail`, or how it was broken off (`db/relay.rs`); else the
+    /// conversation goes on.
     pub action: Option<String>,
-    /// Whether a process is answering it.
+    /// Whether a process is answering it or, when it has ended, its words are still being spoken.
     pub leased: bool,
     /// How long it takes to speak what was not spoken yet of an answer that is whole; see [`super::Heard::Spoken`].
     pub unspoken: Duration,
@@ -33,8 +34,6 @@ pub struct Turn {
     pub language: Option<String>,
     /// See [`super::NewClaim::purpose`].
     pub purpose: Option<String>,
-    /// When it was said.
-    pub created_at: Micros,
 }
 
 macro_rules! turn {
@@ -43,7 +42,7 @@ macro_rules! turn {
             "turn.id, attempt, input_text, sentences, gpt_response, answered_at IS NOT NULL AS answered, failed, action, \
              COALESCE(lease_until, 0) - ",
             $now!(),
-            " AS lease_left, language, purpose, turn.created_at"
+            " AS lease_left, language, purpose"
         )
     };
 }
@@ -82,7 +81,6 @@ struct TurnRow {
     lease_left: Micros,
     language: Option<String>,
     purpose: Option<String>,
-    created_at: Micros,
 }
 
 /// The sentences that `progress_turn` wrote; an answer that was never cut into any is one piece.
@@ -103,7 +101,7 @@ impl Db {
             }
             Self::Postgres(pool) => {
                 let query = sqlx::query_as(TURN_POSTGRES).bind(call_sid).bind(turn);
-                in_time(async { Ok::<_, DbError>(query.fetch_optional(pool).await?) }).await?
+                in_time(query.fetch_optional(pool)).await?
             }
         };
         Ok(row.map(|row| Turn {
@@ -117,7 +115,6 @@ impl Db {
             unspoken: Duration::from_micros(u64::try_from(row.lease_left).unwrap_or(0)),
             language: row.language,
             purpose: row.purpose,
-            created_at: row.created_at,
         }))
     }
 

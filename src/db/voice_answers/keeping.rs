@@ -156,7 +156,7 @@ impl Db {
             Self::Postgres(pool) => pool,
         };
         let kept: Vec<String> = in_transaction!(pool, |c| { keep_rows!(c, postgres_now, postgres_rows, &[&row]) })?;
-        Ok(kept.into_iter().collect())
+        kept.into_iter().next().ok_or_else(DbError::stopped)
     }
 
     /// See [`keep`].
