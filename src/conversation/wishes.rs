@@ -5,6 +5,7 @@ use super::phrases::Phrases;
 use super::reply::After;
 use crate::db::conversations::Answer;
 use crate::db::turns::{Heard, TurnEnd};
+use tracing::info;
 
 /// What `model_used` says of fixed sentences.
 const NO_MODEL: &str = "none";
@@ -35,6 +36,12 @@ pub fn wish<'a>(call: &'a OnCall, phrases: &Phrases, words: &str, pressed_for_pe
     } else {
         None
     }
+}
+
+/// Logs that a turn was answered without the model.
+pub fn tell_of_wish(call_sid: &str, turn: i64) {
+    let (turn_ms, tokens_in, tokens_out) = (0, 0, 0);
+    info!(call.sid = call_sid, turn, turn_ms, tokens_in, tokens_out, "Answered a turn without the model");
 }
 
 /// Keys pressed, as words that the model is told.

@@ -2,7 +2,7 @@
 
 use super::ConversationService;
 use super::call::OnCall;
-use super::reply::{After, Begun, Cost, Said};
+use super::reply::{After, Begun, Cost, Reply, Said};
 use super::sentences::Sentences;
 use super::speech::joined;
 use super::turns::Progress;
@@ -182,33 +182,7 @@ impl TurnWriter {
             let waited = heard_at.elapsed();
             heard_at = Instant::now();
             let at_a_pace = begun.get_or_insert_with(Instant::now).elapsed() > AT_ONCE && waited > BETWEEN_WORDS;
-            let mut next = Some(said);
-            let (mut complete, mut end) = (Vec::new(), None);
-            // All that is there already is taken together: one write serves it.
-            while let Some(said) = next.take() {
-                match said {
-                    Ok(Said::Words(text)) => complete.extend(cut.push(&text)),
-                    Ok(Said::Switched(language)) => {
-                        complete.extend(cut.finish());
-                        cut = Sentences::new(language);
-                        draft.call = Arc::new((*draft.call).clone().speaking(language));
-                        told.send_modify(|now| now.language = language);
-                    }
-                    Ok(Said::End { after, whole }) => {
-                        let rest = cut.finish();
-                        // Of an answer that was cut the last sentence is broken, but better than nothing.
-                        if whole || (complete.is_empty() && draft.sentences.is_empty()) {
-                            complete.extend(rest);
-                        }
-                        end = Some(Ok(after));
-                    }
-                    Err(cause) => end = Some(Err(cause)),
-                }
-                if end.is_none() {
-                    next = reply.ready();
-                }
-            }
-            draft.add(complete);
+            let end = draft.take(said, &mut reply, &mut cut, told);
             draft.cost.clone_from(reply.cost());
             // What comes with the end is stored with it.
             if !draft.is_stored() && !matches!(end, Some(Ok(_))) {
@@ -260,6 +234,43 @@ impl TurnWriter {
 }
 
 impl Draft {
+    /// Takes what was `said` and all that is there already besides, for one write serves it: the sentences it completes, and
+    /// the answer's end if it has come.
+    fn take(
+        &mut self,
+        said: Result<Said, LlmError>,
+        reply: &mut Reply,
+        cut: &mut Sentences,
+        told: &Telling,
+    ) -> Option<Result<After, LlmError>> {
+        let (mut next, mut complete, mut end) = (Some(said), Vec::new(), None);
+        while let Some(said) = next.take() {
+            match said {
+                Ok(Said::Words(text)) => complete.extend(cut.push(&text)),
+                Ok(Said::Switched(language)) => {
+                    complete.extend(cut.finish());
+                    *cut = Sentences::new(language);
+                    self.call = Arc::new((*self.call).clone().speaking(language));
+                    told.send_modify(|now| now.language = language);
+                }
+                Ok(Said::End { after, whole }) => {
+                    let rest = cut.finish();
+                    // Of an answer that was cut the last sentence is broken, but better than nothing.
+                    if whole || (complete.is_empty() && self.sentences.is_empty()) {
+                        complete.extend(rest);
+                    }
+                    end = Some(Ok(after));
+                }
+                Err(cause) => end = Some(Err(cause)),
+            }
+            if end.is_none() {
+                next = reply.ready();
+            }
+        }
+        self.add(complete);
+        end
+    }
+
     fn add(&mut self, complete: Vec<String>) {
         for sentence in complete {
             let is_repeated = self.sentences.len() == self.repeatable && self.sentences.contains(&sentence);

@@ -150,7 +150,7 @@ impl Db {
             Self::Postgres(pool) => {
                 let query =
                     sqlx::query_as(earlier!("$1", "$2", "$3", "$4")).bind(user_id).bind(peer).bind(turn).bind(text);
-                super::in_time(async { Ok(query.fetch_all(pool).await?) }).await
+                Ok(super::in_time(query.fetch_all(pool)).await?)
             }
         }
     }

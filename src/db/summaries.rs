@@ -95,7 +95,7 @@ impl Db {
         requests: &[String],
     ) -> Result<bool, DbError> {
         let (job, call_sid) = (job.clone(), call_sid.to_owned());
-        let requests = super::json_list(&requests);
+        let requests = super::json_list(requests);
         unit!(self, [job, call_sid, summary, requests], |c| {
             let text = "DELETE FROM jobs WHERE id = $1 AND attempts = $2";
             let query = sqlx::query(text).bind(job.id).bind(job.attempts);

@@ -76,12 +76,12 @@ async fn settle(
     let placed = app.db.placed_call(&call_sid).await?;
     let public = app.config.public_url.as_ref();
     let message_url = public.map(|url| retried(&format!("{}/twilio/voice/message", url.base())));
-    let update = match (who.as_str(), &placed, &message_url) {
-        ("machine_end_beep" | "machine_end_silence" | "machine_end_other", Some(_), Some(url)) => {
-            Some(CallUpdate::Redirect(url))
-        }
+    // After the beep, a silence or other words of its own: `machine_end_beep`, `_silence`, `_other`.
+    let listens = who.starts_with("machine_end_");
+    let update = match &message_url {
+        Some(url) if listens && placed.is_some() => Some(CallUpdate::Redirect(url)),
         // Nobody knows what to tell it.
-        ("machine_end_beep" | "machine_end_silence" | "machine_end_other" | "fax", ..) => Some(CallUpdate::Complete),
+        _ if listens || who == "fax" => Some(CallUpdate::Complete),
         // A person, perhaps; or a machine that still speaks.
         _ => None,
     };

@@ -12,10 +12,10 @@ use super::voicing::{self, phrase};
 use crate::app::App;
 use crate::clock::{Micros, micros};
 use crate::conversation::call::OnCall;
-use crate::conversation::wishes::{Wish, wish};
+use crate::conversation::wishes::{Wish, tell_of_wish, wish};
 use crate::db::DbError;
 use crate::db::calls::CallEvent;
-use crate::db::turns::{Heard, NewTurn, TurnEnd};
+use crate::db::turns::{NewTurn, TurnClaim, TurnEnd};
 use crate::db::voice_answers::{Told, VoiceAnswer, VoiceStep};
 use crate::twilio::twiml::{say_and_gather, say_and_go};
 use std::sync::Arc;
@@ -97,49 +97,46 @@ async fn claim_and_start(app: Arc<App>, call: OnCall, step: VoiceStep, said: Sai
     }
     let Some(claimed) = claimed else { return Ok(app.db.voice_answer(&step).await?.map(|stored| stored.twiml)) };
     let call = OnCall { purpose: claimed.purpose, ..call.in_language(claimed.language.as_deref()) };
-    let (how, phrases) = manner(&app, call.person());
-    let words = &new.input_text;
-    let is_over = is_over(&app, claimed.call_started_at, new.at);
     if claimed.call_is_over {
         // Words that come after the end of the call: kept, and answered to nobody.
-        let end = TurnEnd {
-            answer: None,
-            failed: true,
-            action: None,
-            heard: Heard::AsTold,
-            sentences: None,
-            elapsed_ms: 0.0,
-        };
-        app.db.end_turn(app.clock.now(), claimed.claim, end).await?;
+        app.db.end_turn(app.clock.now(), claimed.claim, TurnEnd::unanswered()).await?;
         info!(call.sid = step.call_sid, turn = step.turn, turn_ms = 0, "Words came after the end of the call");
         return keep(&app, &call, &step, app.documents.goodbye.render(&[])).await.map(Some);
     }
-    let wish = if is_over { Some(Wish::TimeOver) } else { wish(&call, phrases, words, wants_human) };
-    let Some(wish) = wish else {
-        app.turns.start(claimed.claim, call.clone(), new);
-        voicing::prepare(&app, &call, step.turn);
-        return Ok(None);
+    let wish = if is_over(&app, claimed.call_started_at, new.at) {
+        Some(Wish::TimeOver)
+    } else {
+        wish(&call, app.phrases.of(call.person().language), &new.input_text, wants_human)
     };
-    let says = phrase(&app, call.person(), wish.words(phrases));
+    if let Some(wish) = wish {
+        return grant(&app, &call, &step, wish, claimed.claim).await.map(Some);
+    }
+    app.turns.start(claimed.claim, call.clone(), new);
+    voicing::prepare(&app, &call, step.turn);
+    Ok(None)
+}
+
+/// Does what the caller wishes, for which the model is not asked.
+async fn grant(
+    app: &App,
+    call: &OnCall,
+    step: &VoiceStep,
+    wish: Wish<'_>,
+    claim: TurnClaim,
+) -> Result<String, Trouble> {
+    let (how, phrases) = manner(app, call.person());
+    let says = phrase(app, call.person(), wish.words(phrases));
     let twiml = match wish {
         Wish::Goodbye | Wish::TimeOver => say_and_go(&app.documents.goodbye, how, &says, ""),
-        Wish::Person(number) => transfer::connect(&app, &call, number, step.turn, &says),
-        Wish::Nobody => say_and_gather(&app.documents.answer, how, &says, &next_turn(&app, &step)),
-        Wish::Voicemail => transfer::voicemail(&app, &call, step.turn),
+        Wish::Person(number) => transfer::connect(app, call, number, step.turn, &says),
+        Wish::Nobody => say_and_gather(&app.documents.answer, how, &says, &next_turn(app, step)),
+        Wish::Voicemail => transfer::voicemail(app, call, step.turn),
     };
     // Kept first: whoever waits for this turn must not take the words for an answer of the model's.
-    let kept = keep(&app, &call, &step, twiml).await?;
-    app.db.end_turn(app.clock.now(), claimed.claim, wish.end(phrases)).await?;
-    let (turn_ms, tokens_in, tokens_out) = (0, 0, 0);
-    info!(
-        call.sid = step.call_sid,
-        turn = step.turn,
-        turn_ms,
-        tokens_in,
-        tokens_out,
-        "Answered a turn without the model"
-    );
-    Ok(Some(kept))
+    let kept = keep(app, call, step, twiml).await?;
+    app.db.end_turn(app.clock.now(), claim, wish.end(phrases)).await?;
+    tell_of_wish(&step.call_sid, step.turn);
+    Ok(kept)
 }
 
 /// The caller wants to hear the last answer again.

@@ -15,6 +15,7 @@ use crate::twilio::twiml::{say_and_gather, say_and_go};
 use poem::error::NotFoundError;
 use poem::web::{Data, Path};
 use poem::{Result, handler};
+use std::slice::from_ref;
 use std::sync::Arc;
 use tracing::{error, info};
 
@@ -29,7 +30,7 @@ fn greeting(app: &App, call: &CallRequest, greeted: std::result::Result<String, 
     Twiml(greeted.unwrap_or_else(|cause| {
         error!(call.sid = call.call_sid, error = %cause, "A call could not be taken");
         let (how, phrases) = default_manner(app);
-        say_and_go(&app.documents.goodbye, how, std::slice::from_ref(&phrases.unavailable), "")
+        say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), "")
     }))
 }
 
@@ -59,7 +60,7 @@ pub async fn placed(
 pub async fn turn(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Result<Twiml> {
     let step = step(&said.call, n, 0)?;
     let answered = in_time(&app, || turns::take_turn(&app, &said, &step)).await;
-    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
+    Ok(or_apology(&app, &step, answered))
 }
 
 /// `POST /twilio/voice/turns/{n}/parts/{k}`: the rest of an answer that was not there in time.
@@ -71,7 +72,7 @@ pub async fn part(
 ) -> Result<Twiml> {
     let step = step(&call, n, k)?;
     let answered = in_time(&app, || telling::take_part(&app, &call, &step)).await;
-    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
+    Ok(or_apology(&app, &step, answered))
 }
 
 /// `POST /twilio/voice/turns/{n}/transferred`: the call to a person is over, or nobody took it.
@@ -79,7 +80,7 @@ pub async fn part(
 pub async fn transferred(Signed(end): Signed<DialEnd>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Result<Twiml> {
     let step = step(&end.call, n, 0)?;
     let answered = in_time(&app, || transfer::transferred(&app, &end, &step)).await;
-    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
+    Ok(or_apology(&app, &step, answered))
 }
 
 /// `POST /twilio/voice/turns/{n}/offer`: what a caller says to the offer to leave a message.
@@ -87,7 +88,7 @@ pub async fn transferred(Signed(end): Signed<DialEnd>, Path(n): Path<u32>, app: 
 pub async fn offer(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Result<Twiml> {
     let step = step(&said.call, n, 0)?;
     let answered = in_time(&app, || transfer::offered(&app, &said, &step)).await;
-    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
+    Ok(or_apology(&app, &step, answered))
 }
 
 /// `POST /twilio/voice/turns/{n}/recorded`: the caller has left a message, or none.
@@ -95,7 +96,7 @@ pub async fn offer(Signed(said): Signed<SpeechTurn>, Path(n): Path<u32>, app: Da
 pub async fn recorded(Signed(left): Signed<Recorded>, Path(n): Path<u32>, app: Data<&Arc<App>>) -> Result<Twiml> {
     let step = step(&left.call, n, 0)?;
     let answered = in_time(&app, || transfer::recorded(&app, &left, &step)).await;
-    Ok(answered.map_or_else(|cause| apologise(&app, &step, &cause), Twiml))
+    Ok(or_apology(&app, &step, answered))
 }
 
 /// Turns of one call; nobody speaks that often.
@@ -109,12 +110,13 @@ fn step(call: &CallRequest, n: u32, k: u32) -> Result<VoiceStep> {
     Ok(VoiceStep { call_sid: call.call_sid.clone(), turn: n.into(), part: k.into() })
 }
 
-/// An apology that needs neither database nor preferences; the next turn may work again.
-fn apologise(app: &App, step: &VoiceStep, cause: &Trouble) -> Twiml {
-    error!(call.sid = step.call_sid, turn = step.turn, error = %cause, "A turn could not be served");
-    let (how, phrases) = default_manner(app);
-    let action = next_turn(app, step);
-    Twiml(say_and_gather(&app.documents.apology, how, std::slice::from_ref(&phrases.apology), &action))
+/// The document, or an apology that needs neither database nor preferences; the next turn may work again.
+fn or_apology(app: &App, step: &VoiceStep, answered: std::result::Result<String, Trouble>) -> Twiml {
+    Twiml(answered.unwrap_or_else(|cause| {
+        error!(call.sid = step.call_sid, turn = step.turn, error = %cause, "A turn could not be served");
+        let (how, phrases) = default_manner(app);
+        say_and_gather(&app.documents.apology, how, from_ref(&phrases.apology), &next_turn(app, step))
+    }))
 }
 
 async fn greet(app: &Arc<App>, call: &CallRequest, called: &CalledUrl) -> Result<String, Trouble> {

@@ -58,9 +58,9 @@ async fn both_databases_have_the_same_tables_columns_indexes_and_keys() {
 async fn sqlite_tables(database: &Database) -> BTreeMap<String, Table> {
     let path = database.url().trim_start_matches("sqlite://").to_owned();
     let db = Db::open_sqlite(Path::new(&path)).await.unwrap();
-    let Db::Sqlite { readers, .. } = &db else { unreachable!() };
+    let Db::Sqlite { pool, .. } = &db else { unreachable!() };
     let rows = async |text: &str| {
-        let names: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(text.to_owned())).fetch_all(readers).await.unwrap();
+        let names: Vec<(String,)> = sqlx::query_as(AssertSqlSafe(text.to_owned())).fetch_all(pool).await.unwrap();
         names
     };
     let mut tables = BTreeMap::new();
@@ -71,15 +71,15 @@ async fn sqlite_tables(database: &Database) -> BTreeMap<String, Table> {
         // An INTEGER PRIMARY KEY has 64 bits and is never null.
         let text = "SELECT name, CASE WHEN pk > 0 AND type = 'INTEGER' THEN 'bigint' ELSE lower(type) END AS kind, \
              \"notnull\" = 0 AND pk = 0 AS nullable FROM pragma_table_info($1)";
-        let columns: Vec<Column> = sqlx::query_as(text).bind(&name).fetch_all(readers).await.unwrap();
+        let columns: Vec<Column> = sqlx::query_as(text).bind(&name).fetch_all(pool).await.unwrap();
         table.columns = columns.into_iter().map(|column| (column.name, (column.kind, column.nullable))).collect();
         let text = "SELECT i.\"unique\" = 1, (SELECT group_concat(name, ', ') FROM \
              (SELECT name FROM pragma_index_info(i.name) ORDER BY seqno)) FROM pragma_index_list($1) i \
              UNION SELECT true, name FROM pragma_table_info($1) WHERE pk = 1 AND type = 'INTEGER'";
-        let indexes: Vec<(bool, String)> = sqlx::query_as(text).bind(&name).fetch_all(readers).await.unwrap();
+        let indexes: Vec<(bool, String)> = sqlx::query_as(text).bind(&name).fetch_all(pool).await.unwrap();
         table.indexes = indexes.into_iter().collect();
         let text = "SELECT \"from\", \"table\", \"to\", on_delete FROM pragma_foreign_key_list($1)";
-        let keys: Vec<_> = sqlx::query_as(text).bind(&name).fetch_all(readers).await.unwrap();
+        let keys: Vec<_> = sqlx::query_as(text).bind(&name).fetch_all(pool).await.unwrap();
         table.foreign_keys = keys.into_iter().collect();
         tables.insert(name, table);
     }

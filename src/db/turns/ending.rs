@@ -25,6 +25,13 @@ pub struct TurnEnd {
     pub elapsed_ms: f64,
 }
 
+impl TurnEnd {
+    /// The end of a turn that has no answer.
+    pub fn unanswered() -> Self {
+        Self { answer: None, failed: true, action: None, heard: Heard::AsTold, sentences: None, elapsed_ms: 0.0 }
+    }
+}
+
 /// What of an answer reached the caller.
 #[derive(Debug, Clone)]
 pub enum Heard {
