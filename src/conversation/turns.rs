@@ -122,6 +122,7 @@ impl Turns {
         told: usize,
         deadline: Instant,
     ) -> Result<Option<Progress>, DbError> {
+        // Words that another process wrote are told one look later, so that an answer that comes at once is told whole.
         let (call_sid, mut news, mut graced) = (call.call_sid.as_str(), None, false);
         loop {
             let flight = self.flights().get(&(call_sid.to_owned(), turn)).cloned();
@@ -227,6 +228,7 @@ fn progress_of(row: Turn, call: &OnCall) -> Progress {
     Progress { sentences: row.sentences.into(), ending: row.ended.then_some(ending), language, goes_on: false }
 }
 
+/// Takes the flight off the list however its task ends.
 struct Landing {
     turns: Turns,
     key: Key,

@@ -3,12 +3,9 @@
 use super::call::OnCall;
 use super::phrases::Phrases;
 use super::reply::After;
-use crate::db::conversations::Answer;
+use crate::db::conversations::{Answer, NO_MODEL};
 use crate::db::turns::{Heard, TurnEnd};
 use tracing::info;
-
-/// What `model_used` says of fixed sentences.
-const NO_MODEL: &str = "none";
 
 /// A wish that is granted without the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

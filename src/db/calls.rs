@@ -85,7 +85,7 @@ impl CallEvent {
     }
 }
 
-/// The rank of every real end.
+/// The rank of every real end; SQL texts name it as 5.
 const OVER: i64 = 5;
 
 /// How late a status is in a call's life. A report never takes a call back; of two ends the first counts, but any real end

@@ -1,10 +1,13 @@
-//! Turns of conversation, what earlier ones a model is told, and what Twilio was answered for each.
+//! Turns of conversation, and what earlier ones a model is told.
 
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, SqliteConnection};
+
+/// What `model_used` says of fixed sentences.
+pub const NO_MODEL: &str = "none";
 
 /// One turn: what was said, and the answer once there is one.
 #[derive(Debug, Clone, FromRow)]

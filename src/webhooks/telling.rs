@@ -58,7 +58,7 @@ pub(super) async fn take_part(app: &App, call: &CallRequest, step: &VoiceStep) -
 /// What a webhook is answered, and what that means for the turn.
 struct Document {
     twiml: String,
-    told: Told,
+    means: Told,
     filler: Option<i64>,
 }
 
@@ -87,11 +87,11 @@ pub(super) async fn tell(
         _ if part.sentences > 0 => {
             let (how, _) = manner(app, call.person());
             let twiml = say_and_go(&app.documents.part, how, &part.words, &next_part_of(app, step));
-            Document { twiml, told: Told::UpTo(joined(&progress.sentences[..now_told])), filler: None }
+            Document { twiml, means: Told::UpTo(joined(&progress.sentences[..now_told])), filler: None }
         }
         _ => hold(app, call, asked, before).await?,
     };
-    let Document { twiml, told: means, filler } = document;
+    let Document { twiml, means, filler } = document;
     let waited = match part_sentences {
         0 => micros(asked.waited_since(before)),
         // While words are spoken nobody waits: the wait begins when they are over.
@@ -127,7 +127,7 @@ fn last_part(app: &App, call: &OnCall, step: &VoiceStep, part: VoicedPart, endin
             say_and_gather(&app.documents.apology, how, &words, &action)
         }
     };
-    Document { twiml, told: means, filler: None }
+    Document { twiml, means, filler: None }
 }
 
 /// There is nothing to tell yet: a filler, silence after one, or an apology after too much of both.
@@ -136,19 +136,19 @@ async fn hold(app: &App, call: &OnCall, asked: &Asked<'_>, before: Option<&Voice
     if asked.waited_since(before) >= app.config.voice.patience {
         let sorry = phrase(app, call.person(), &phrases.apology);
         let twiml = say_and_gather(&app.documents.apology, how, &sorry, &next_turn(app, step));
-        return Ok(Document { twiml, told: Told::TooLate, filler: None });
+        return Ok(Document { twiml, means: Told::TooLate, filler: None });
     }
     let next = next_part_of(app, step);
     if before.is_some_and(|before| before.filler.is_some()) {
         // Two fillers without a pause between them would be chatter; the next webhook waits in silence.
         let twiml = say_and_go(&app.documents.hold, how, Words::Say(&[]), &next);
-        return Ok(Document { twiml, told: Told::Nothing, filler: None });
+        return Ok(Document { twiml, means: Told::Nothing, filler: None });
     }
     let last = app.db.last_filler(&step.call_sid).await?;
     let fillers = &phrases.one_moment;
     let filler = usize::try_from(last.map_or(step.turn, |last| last + 1)).unwrap_or(0) % fillers.len();
     let twiml = say_and_go(&app.documents.hold, how, &phrase(app, call.person(), &fillers[filler]), &next);
-    Ok(Document { twiml, told: Told::Nothing, filler: i64::try_from(filler).ok() })
+    Ok(Document { twiml, means: Told::Nothing, filler: i64::try_from(filler).ok() })
 }
 
 /// Where the next part of the answer is asked for.

@@ -31,6 +31,7 @@ mod quiet_window;
 mod recordings;
 mod relay;
 mod relay_lost;
+mod relay_models;
 mod relay_rest;
 mod relay_sounds;
 mod relay_wishes;

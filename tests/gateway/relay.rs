@@ -1,17 +1,31 @@
 //! Calls over ConversationRelay: words as the model says them, and what was heard of them.
 
 use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
-use crate::support::caller::Ending;
+use crate::support::caller::{Ending, Phone, Relay};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::{Value, json};
 
 const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
-const STORY: [&str; 3] = ["Once upon a time ", "there was a telephone. ", "Then somebody called it."];
-const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
+pub const STORY: [&str; 3] = ["Once upon a time ", "there was a telephone. ", "Then somebody called it."];
+
+/// A call whose caller was told the first of these `pieces` of an answer, so many; the gate holds the others back.
+pub async fn tells(app: &TestApp, pieces: &[&str], so_many: usize) -> (Phone, Relay, Gate) {
+    let phone = app.dials(CALLER, OURS).await;
+    let mut relay = phone.relay().await;
+    let gate = Gate::closed();
+    app.llm.streams(pieces, Between::Gate(gate.clone()));
+    gate.let_through(so_many);
+    relay.says("Tell me a story").await;
+    for piece in &pieces[..so_many] {
+        let told = relay.next_message().await;
+        assert_eq!(told["token"].as_str().map(str::trim), Some(piece.trim()), "no filler yet");
+    }
+    (phone, relay, gate)
+}
 
 /// The texts among messages, in order.
-fn tokens(messages: &[Value]) -> Vec<&str> {
+pub fn tokens(messages: &[Value]) -> Vec<&str> {
     messages.iter().filter(|message| message["type"] == "text").map(|text| text["token"].as_str().unwrap()).collect()
 }
 
@@ -73,14 +87,7 @@ on_both_databases! {
 
     async fn of_an_interrupted_answer_only_what_was_heard_goes_into_later_prompts(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
-        let phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(2);
-        relay.says("Tell me a story").await;
-        assert_eq!(relay.next_message().await["token"], "Once upon a time");
-        assert_eq!(relay.next_message().await["token"], " there was a telephone. ");
+        let (_phone, mut relay, _gate) = tells(&app, &STORY, 2).await;
         // Twilio's blanks are its own.
         relay.interrupts("Once upon  a time there", 900).await;
         app.llm.wait_for_in_flight(0).await;
@@ -146,14 +153,7 @@ on_both_databases! {
 
     async fn words_that_come_while_an_answer_is_written_end_it_and_are_answered(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
-        let phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(2);
-        relay.says("Tell me a story").await;
-        assert_eq!(relay.next_message().await["token"], "Once upon a time");
-        assert_eq!(relay.next_message().await["token"], " there was a telephone. ");
+        let (_phone, mut relay, _gate) = tells(&app, &STORY, 2).await;
         app.llm.says("A short one: it rang.");
         relay.says("A short one").await;
         assert_eq!(relay.hears_turn().await, "", "what was begun is over");
@@ -163,85 +163,6 @@ on_both_databases! {
         assert_eq!(turns[1]["gpt_response"], STORY[..2].concat().trim());
         let heard = turns[1]["heard_text"].as_str().expect("it takes longer to speak than the test takes");
         assert!(STORY.concat().starts_with(heard) && heard.len() < 20, "{heard}");
-    }
-
-    async fn a_late_model_is_bridged_by_fillers_that_are_no_part_of_the_answer(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1")]).await;
-        let phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = app.llm.says("At last.").waits();
-        relay.says("Tell me").await;
-        let (first, second) = (relay.next_message().await, relay.next_message().await);
-        assert!(first["token"] != second["token"], "never the same twice in a row");
-        assert_eq!((&first["last"], &second["last"]), (&json!(false), &json!(false)));
-        gate.open();
-        assert!(relay.hears_turn().await.ends_with("At last."));
-        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
-        assert_eq!(turns[0]["gpt_response"], "At last.");
-        let said: String = tokens(relay.received()).concat();
-        relay.interrupts(said.trim_end_matches(" last."), 900).await;
-        app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "At").await;
-        app.llm.says("Fine.");
-        relay.says("And now?").await;
-        assert!(relay.hears_turn().await.ends_with("Fine."));
-    }
-
-    async fn an_answer_that_takes_too_long_is_apologised_for_and_kept_for_the_next_turn(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.3"), ("VOICE_PATIENCE", "1")]).await;
-        let phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = app.llm.says("Too late.").waits();
-        relay.says("Tell me").await;
-        assert!(relay.hears_turn().await.ends_with(APOLOGY));
-        gate.open();
-        app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Too late.").await;
-        app.llm.says("In time.");
-        relay.says("Again").await;
-        assert!(relay.hears_turn().await.ends_with("In time."));
-        let told = app.llm.requests()[1]["messages"].clone();
-        assert!(told[0]["content"].as_str().unwrap().contains("came too late"), "{told}");
-        assert_eq!(told[2]["content"], "Too late.");
-    }
-
-    async fn nobody_waits_while_words_are_spoken(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.1"), ("VOICE_PATIENCE", "1")]).await;
-        let phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&["Once upon a time there was a telephone. ", "It rang."], Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        relay.next_message().await;
-        let next = relay.next_message().await;
-        assert_eq!(next["last"], false, "a filler, once that was spoken, and no apology yet: {next}");
-        gate.open();
-        assert!(relay.hears_turn().await.ends_with("It rang."));
-    }
-
-    async fn a_failed_model_is_a_spoken_apology_and_the_next_words_are_answered(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("MAX_RETRIES", "0")]).await;
-        let phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        app.llm.fails(500);
-        relay.says("Tell me").await;
-        assert_eq!(relay.hears_turn().await, APOLOGY);
-        app.llm.says("Fine again.");
-        relay.says("And now?").await;
-        assert_eq!(relay.hears_turn().await, "Fine again.");
-        assert_eq!(app.get("/history/1/conversations").await[1]["gpt_response"], json!(null));
-    }
-
-    async fn an_answer_that_breaks_off_goes_on_where_it_was(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("MAX_RETRIES", "0")]).await;
-        let phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        app.llm.breaks_mid_stream("Once upon a time there was");
-        app.llm.says("a telephone.");
-        relay.says("Tell me a story").await;
-        assert_eq!(relay.hears_turn().await, "Once upon a time there was a telephone.");
-        assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "Once upon a time there was");
-        let turns = app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
-        assert_eq!(turns[0]["gpt_response"], "Once upon a time there was a telephone.");
     }
 
     async fn a_call_that_has_lasted_too_long_is_ended(database) {
@@ -261,13 +182,7 @@ on_both_databases! {
 
     async fn a_caller_who_hangs_up_stops_the_model(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        relay.next_message().await;
+        let (mut phone, relay, _gate) = tells(&app, &STORY, 1).await;
         let end = relay.hangs_up().await;
         phone.relay_ended(end).await;
         app.llm.wait_for_in_flight(0).await;
@@ -332,29 +247,6 @@ on_both_databases! {
         phone.relay_of("AC00000000000000000000000000000002").await.until_cut().await;
     }
 
-    async fn an_answer_that_breaks_off_twice_ends_with_an_apology_and_counts_all_its_tokens(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("MAX_RETRIES", "0"), ("VOICE_TOOLS", "switch_language")]).await;
-        let phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        app.llm.breaks_mid_stream("Once upon a time");
-        app.llm.breaks_mid_stream("there was");
-        relay.says("Tell me a story").await;
-        assert_eq!(relay.hears_turn().await, format!("Once upon a time there was {APOLOGY}"));
-        assert_eq!(app.llm.request_count(), 2, "it is asked for again once");
-        // Each of the two requests of an answer counts.
-        app.llm.says_and_calls("One moment.", "switch_language", r#"{"language":"en"}"#);
-        app.llm.breaks_mid_stream("It is");
-        app.llm.says("five.");
-        relay.says("What is it?").await;
-        assert_eq!(relay.hears_turn().await, "One moment. It is five.");
-        let whole = app.until("/history/1/conversations", |turns| turns[0]["output_tokens"] != 0).await[0].clone();
-        app.llm.says("five.");
-        relay.says("What?").await;
-        relay.hears_turn().await;
-        let single = app.until("/history/1/conversations", |turns| turns[0]["turn"] == 3 && turns[0]["output_tokens"] != 0).await[0].clone();
-        assert!(whole["output_tokens"].as_i64() > single["output_tokens"].as_i64(), "{whole} {single}");
-    }
-
     async fn frames_that_mean_nothing_are_survived(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
         let phone = app.dials(CALLER, OURS).await;
@@ -394,17 +286,6 @@ on_both_databases! {
         let phone = app.dials(CALLER, OURS).await;
         assert_eq!(phone.handshake_status_with_slash(true).await, 101);
         assert_eq!(phone.handshake_status_with_slash(false).await, 403);
-    }
-
-    async fn an_apology_for_the_rest_of_an_answer_stands_apart(database) {
-        let app = TestApp::start_with(&database, &[RELAY, ("VOICE_REPLY_BUDGET", "0.6"), ("VOICE_PATIENCE", "0.6")]).await;
-        let phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        assert!(relay.hears_turn().await.ends_with(&format!("Once upon a time {APOLOGY}")));
     }
 
     async fn absurd_prompts_are_answered(database) {

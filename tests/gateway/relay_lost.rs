@@ -1,16 +1,14 @@
 //! Sessions of ConversationRelay that are lost, ended or left by a gateway that stops: how the call goes on.
 
+use crate::relay::{STORY, tells};
 use crate::relay_rest::{HASTY, told_the_beginning};
 use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use crate::support::caller::Ending;
-use crate::support::fake_llm::Between;
 use crate::support::postgres;
-use crate::support::scripted_server::Gate;
 use serde_json::json;
 
 const PERSON: &str = "+14155550199";
 const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
-const STORY: [&str; 3] = ["Once upon a time ", "there was a telephone. ", "Then somebody called it."];
 const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
 const UNAVAILABLE: &str = "Sorry, I cannot take your call right now. Please try again later.";
 const DID_NOT_HEAR: &str = "Sorry, I did not hear you. Please say that again.";
@@ -99,13 +97,7 @@ on_both_databases! {
 
     async fn a_gateway_that_stops_leaves_its_calls_to_the_next(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        let mut relay = phone.relay().await;
-        let gate = Gate::closed();
-        app.llm.streams(&STORY, Between::Gate(gate.clone()));
-        gate.let_through(1);
-        relay.says("Tell me a story").await;
-        relay.next_message().await;
+        let (mut phone, relay, _gate) = tells(&app, &STORY, 1).await;
         let (app, end) = tokio::join!(app.restart(&database, &[RELAY]), relay.until_cut());
         phone.moves_to(&app);
         phone.relay_ended(end).await;

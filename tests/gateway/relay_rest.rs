@@ -1,26 +1,18 @@
 //! What is left of an answer whose ConversationRelay session was lost: who says it, and what of it counts as heard.
 
+use crate::relay::{STORY, tells};
 use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use crate::support::caller::{Phone, Relay};
-use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
 
 const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
-const STORY: [&str; 3] = ["Once upon a time ", "there was a telephone. ", "Then somebody called it."];
 /// A filler comes soon, once the words before it are spoken.
 pub const HASTY: [(&str, &str); 2] = [RELAY, ("VOICE_REPLY_BUDGET", "0.4")];
 
 /// A call whose caller was told the first of these `pieces` of an answer and then a filler. The gate holds the other pieces back.
 pub async fn told_the_beginning(app: &TestApp, pieces: &[&str]) -> (Phone, Relay, Gate) {
-    let phone = app.dials(CALLER, OURS).await;
-    let mut relay = phone.relay().await;
-    let gate = Gate::closed();
-    app.llm.streams(pieces, Between::Gate(gate.clone()));
-    gate.let_through(1);
-    relay.says("Tell me a story").await;
-    let first = relay.next_message().await;
-    assert_eq!(first["token"].as_str().map(str::trim), Some(pieces[0].trim()), "no filler yet");
+    let (phone, mut relay, gate) = tells(app, pieces, 1).await;
     relay.next_message().await;
     (phone, relay, gate)
 }

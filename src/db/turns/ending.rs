@@ -48,6 +48,8 @@ pub enum Heard {
     TooLate(String),
 }
 
+/// `lease_until` is a lease while a turn is open; once it has ended it tells until when its words are spoken, and is NULL where
+/// nobody has to know.
 macro_rules! end {
     ($now:ident) => {
         concat!(

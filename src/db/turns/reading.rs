@@ -2,8 +2,10 @@
 
 use super::TurnClaim;
 use crate::clock::Micros;
+use crate::db::conversations::NO_MODEL;
 use crate::db::dialect::{postgres_now, sqlite_now};
 use crate::db::reader::find_each;
+use crate::db::relay::{BROKEN_INTO, BROKEN_OFF};
 use crate::db::{Db, DbError, in_time, read};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -137,9 +139,9 @@ impl Db {
     pub async fn last_whole_answer(&self, call_sid: &str) -> Result<Option<String>, DbError> {
         let text = "SELECT gpt_response FROM conversation_logs \
                     WHERE call_sid = $1 AND gpt_response IS NOT NULL AND gpt_response <> '' AND NOT failed \
-                    AND COALESCE(action, '') NOT IN ('broken_off', 'broken_into') AND model_used <> 'none' \
+                    AND COALESCE(action, '') NOT IN ($2, $3) AND model_used <> $4 \
                     ORDER BY turn DESC LIMIT 1";
-        let last: Option<(String,)> = read!(self, fetch_optional, text, call_sid)?;
+        let last: Option<(String,)> = read!(self, fetch_optional, text, call_sid, BROKEN_OFF, BROKEN_INTO, NO_MODEL)?;
         Ok(last.map(|(answer,)| answer))
     }
 

@@ -49,6 +49,16 @@ pub(super) enum Fresh {
     Sentences(Vec<String>),
 }
 
+impl Fresh {
+    /// Whether there is nothing to say.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Words(words) => words.is_empty(),
+            Self::Sentences(sentences) => sentences.is_empty(),
+        }
+    }
+}
+
 impl Cutter {
     /// For words in this language, in sentences if they are played.
     pub(super) fn new(are_played: bool, language: &Language) -> Self {

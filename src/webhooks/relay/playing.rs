@@ -77,7 +77,7 @@ pub(super) async fn next_sound(player: &mut Option<Box<Player>>) -> bool {
 impl Session {
     /// Says sentences of the answer that is being given, each of which is stored first: its sound is asked for by name.
     pub(super) async fn play(&mut self, sentences: Vec<String>) -> Result<(), Over> {
-        let Some(answering) = self.answering.as_mut().filter(|_| !sentences.is_empty()) else { return Ok(()) };
+        let Some(answering) = &mut self.answering else { return Ok(()) };
         let (first, due) = (answering.sentences.len(), answering.asked_at + self.app.config.voice.reply_budget);
         let turn = answering.turn;
         answering.sentences.extend_from_slice(&sentences);

@@ -23,11 +23,10 @@ impl Session {
         match said {
             Ok(Said::Words(text)) => {
                 let fresh = answering.speakable(&text);
-                if matches!(&fresh, Fresh::Sentences(none) if none.is_empty()) {
-                    return Ok(());
+                if !fresh.is_empty() {
+                    self.give(fresh).await?;
+                    self.wait_for_more();
                 }
-                self.give(fresh).await?;
-                self.wait_for_more();
                 Ok(())
             }
             Ok(Said::Switched(language)) => {
@@ -52,7 +51,7 @@ impl Session {
     /// Says more of the answer that is being given.
     async fn give(&mut self, fresh: Fresh) -> Result<(), Over> {
         match fresh {
-            Fresh::Words(words) if words.is_empty() => Ok(()),
+            _ if fresh.is_empty() => Ok(()),
             Fresh::Words(words) => {
                 if let Some(answering) = &mut self.answering {
                     answering.save_soon();
