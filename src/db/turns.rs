@@ -76,15 +76,10 @@ pub struct NewClaim {
     pub call_is_over: bool,
 }
 
-/// Whether a call is over, so that nobody hears an answer. One that loses a ConversationRelay session may be reported as failed
-/// and goes on all the same.
+/// Whether a call is over, so that nobody hears an answer.
 macro_rules! is_over {
     ($call_sid:literal) => {
-        concat!(
-            "EXISTS (SELECT 1 FROM call_logs WHERE call_sid = ",
-            $call_sid,
-            " AND status_rank = 5 AND NOT (status = 'failed' AND relay_failures > 0))"
-        )
+        concat!("EXISTS (SELECT 1 FROM call_logs WHERE call_sid = ", $call_sid, " AND status_rank = 5)")
     };
 }
 macro_rules! claim {

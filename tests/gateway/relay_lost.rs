@@ -226,4 +226,51 @@ on_both_databases! {
         let second = app.call("CA1", CALLER, OURS).webhook("/twilio/relay/ended", &fields).await.body;
         assert!(second.contains("/twilio/voice/turns/1"), "{second}");
     }
+
+    async fn a_call_that_was_reported_as_failed_with_a_session_lives_on_after_it(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        app.user("ann", CALLER).await;
+        for is_told_late in [false, true] {
+            let mut phone = app.dials(CALLER, OURS).await;
+            let path = format!("/calls/{}", phone.sid());
+            let end = phone.relay().await.drops();
+            if !is_told_late {
+                app.call(phone.sid(), CALLER, OURS).is("failed", &[]).await;
+            }
+            phone.relay_ended(end).await;
+            if is_told_late {
+                app.call(phone.sid(), CALLER, OURS).is("failed", &[]).await;
+            }
+            let mut relay = phone.relay().await;
+            assert_eq!(relay.hears_turn().await, DID_NOT_HEAR);
+            let call = app.get(&path).await;
+            assert_eq!((&call["status"], &call["ended_at"]), (&json!("in-progress"), &json!(null)));
+            app.llm.says("Still here.");
+            relay.says("Are you there?").await;
+            assert_eq!(relay.hears_turn().await, "Still here.");
+            relay.says("Can I speak to a human, please?").await;
+            phone.relay_ended(relay.until_end().await).await;
+            phone.dial_ends("no-answer", 0).await;
+            app.llm.says("I am still here.");
+            phone.says("Hello?").await;
+            assert_eq!(phone.hears(), ["I am still here."]);
+            phone.hangs_up().await;
+            assert_eq!(app.get(&path).await["status"], "completed");
+        }
+    }
+
+    async fn a_call_that_is_reported_as_failed_with_the_session_that_hands_it_over_goes_on(database) {
+        let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Can I speak to a human, please?").await;
+        relay.hears_turn().await;
+        let end = relay.drops();
+        app.call(phone.sid(), CALLER, OURS).is("failed", &[]).await;
+        phone.relay_ended(end).await;
+        phone.dial_ends("busy", 0).await;
+        app.llm.says("I am still here.");
+        phone.says("Hello?").await;
+        assert_eq!(phone.hears(), ["I am still here."]);
+    }
 }
