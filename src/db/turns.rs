@@ -74,6 +74,8 @@ pub struct NewClaim {
     pub call_started_at: Option<Micros>,
     /// Whether the call is over, so that nobody hears an answer.
     pub call_is_over: bool,
+    /// Whether the user's calls are still answered.
+    pub user_is_active: bool,
 }
 
 /// Whether a call is over, so that nobody hears an answer.
@@ -95,7 +97,7 @@ macro_rules! claim {
              (SELECT purpose FROM call_logs WHERE call_sid = $3) AS purpose, \
              (SELECT started_at FROM call_logs WHERE call_sid = $3) AS call_started_at, ",
             is_over!("$3"),
-            " AS call_is_over"
+            " AS call_is_over, COALESCE((SELECT is_active FROM users WHERE id = $1), FALSE) AS user_is_active"
         )
     };
 }

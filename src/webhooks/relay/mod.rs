@@ -169,7 +169,9 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
 async fn what_follows(app: &App, call: &OnCall, end: &RelayEnd, called: &CalledUrl) -> Result<String, Trouble> {
     let call_sid = &call.call_sid;
     let (how, phrases) = manner(app, call.person());
-    if !call.person().is_active {
+    // Who has heard a farewell hears no other.
+    let is_over = matches!(end.handoff, Some(Handoff::Goodbye | Handoff::EndCall | Handoff::TimeOver));
+    if !call.person().is_active && !is_over {
         return Ok(say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), ""));
     }
     let turn = app.db.relay_call(call_sid).await?.map_or(0, |call| call.last_turn);
