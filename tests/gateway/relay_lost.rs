@@ -273,4 +273,18 @@ on_both_databases! {
         phone.says("Hello?").await;
         assert_eq!(phone.hears(), ["I am still here."]);
     }
+
+    async fn the_losses_of_a_call_are_counted_though_its_user_was_erased(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let user = app.user("ann", CALLER).await;
+        let call = app.call("CA1", CALLER, OURS);
+        call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await;
+        assert_eq!(app.api("DELETE", &format!("/users/{user}"), None).await.status, 204);
+        let lost = async |session| {
+            call.webhook("/twilio/relay/ended", &[("SessionId", session), ("SessionStatus", "failed")]).await.body
+        };
+        assert!(lost("VX1").await.contains("<ConversationRelay"));
+        let second = lost("VX2").await;
+        assert!(second.contains("/twilio/voice/turns/1"), "{second}");
+    }
 }

@@ -179,6 +179,8 @@ async fn what_follows(app: &App, call: &OnCall, end: &RelayEnd, called: &CalledU
     let (handoff, failures) = match end.handoff {
         Some(handoff) => (Some(handoff), 0),
         None => {
+            // Where its user was erased, the call is not written down any more, and its losses could not be counted.
+            app.db.record_call(Some(call.person().user_id), end.call.event(app.clock.now())).await?;
             let failures = app.db.count_relay_failure(call_sid, &end.session_id).await?;
             info!(call.sid = call_sid, failures, "A ConversationRelay session was lost");
             (what_followed(app, call_sid, turn).await?, failures)
