@@ -67,6 +67,15 @@ on_both_databases! {
         phone.says("Text me the address").await;
         assert_eq!(app.twilio.wait_for_sent(1).await[0].body, "Main Street 5");
     }
+
+    async fn a_model_whose_name_no_database_can_hold_is_heard_all_the_same(database) {
+        let app = TestApp::start(&database).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let body = r#"data: {"model":"odd\u0000","choices":[{"delta":{"content":"Here I am."},"finish_reason":"stop"}]}"#;
+        app.llm.answers_raw(200, &[("Content-Type", "text/event-stream")], &format!("{body}\n\ndata: [DONE]\n\n"));
+        phone.says("Hello").await;
+        assert_eq!(phone.hears(), ["Here I am."]);
+    }
 }
 
 #[tokio::test]
