@@ -69,6 +69,11 @@ pub(super) fn is_syllabic(c: char) -> bool {
         | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9f}' | '\u{20000}'..='\u{3ffff}')
 }
 
+/// Whether a word may begin with a character though no blank stands before it: Chinese and Japanese ones.
+pub(super) fn needs_no_blank(c: char) -> bool {
+    is_syllabic(c) && !matches!(c, '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7ff}')
+}
+
 /// The texts that fit one document.
 fn within_document(says: impl Iterator<Item = String>) -> Vec<String> {
     let mut room = DOCUMENT_BYTES;

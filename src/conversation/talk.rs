@@ -1,6 +1,6 @@
 //! What is said to a caller in one go, and how much of it was heard when the caller broke in.
 
-use super::speech::speaking_time;
+use super::speech::{needs_no_blank, speaking_time};
 use std::iter::once;
 use std::ops::Range;
 use std::time::Duration;
@@ -100,8 +100,9 @@ impl Talk {
 
     /// What of the answer was spoken, to a word's end, when it would take `left` to speak the rest of what was sent.
     pub fn heard_before(&self, left: Duration) -> String {
-        let blanks = self.text.char_indices().filter(|(_, c)| c.is_whitespace()).map(|(at, _)| at);
-        let mut ends = once(0).chain(blanks).chain(once(self.text.len())).rev();
+        let parts_words = |c: char| c.is_whitespace() || needs_no_blank(c);
+        let between = self.text.char_indices().filter(|(_, c)| parts_words(*c)).map(|(at, _)| at);
+        let mut ends = once(0).chain(between).chain(once(self.text.len())).rev();
         self.up_to(ends.find(|end| speaking_time(&self.text[*end..]) >= left).unwrap_or(0).max(self.begun))
     }
 
@@ -218,6 +219,10 @@ mod tests {
             ("One".into(), String::new())
         );
         assert_eq!(talk.heard_before(Duration::from_secs(60)), "");
+        let without_blanks = super::tests::talk(&["你好。再见！"]);
+        let heard = ["！", "见！", "再见！", "。再见！", "你好。再见！"]
+            .map(|left| without_blanks.heard_before(speaking_time(left)));
+        assert_eq!(heard, ["你好。再", "你好。再", "你好。", "你", ""]);
     }
 
     #[test]

@@ -53,12 +53,15 @@ pub fn action(offered: &[VoiceTool], call: &llm::ToolCall) -> Result<Action, Str
     let tool = offered.iter().find(|tool| tool.name() == call.name);
     let tool = tool.ok_or_else(|| format!("There is no tool {}.", call.name))?;
     let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or(Value::Null);
-    let text = |name: &str| arguments.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
+    // No database text can hold NUL.
+    let text =
+        |name: &str| arguments.get(name).and_then(Value::as_str).map(|text| text.replace('\0', "").trim().to_owned());
+    let text = |name: &str| text(name).filter(|text| !text.is_empty());
     match tool {
         VoiceTool::EndCall => Ok(Action::EndCall),
         VoiceTool::TransferToHuman => Ok(Action::Transfer),
         VoiceTool::SwitchLanguage => {
-            let language = text("language").and_then(voices::language);
+            let language = text("language").and_then(|tag| voices::language(&tag));
             language.map(Action::SwitchLanguage).ok_or_else(|| "This language is not spoken here.".to_owned())
         }
         VoiceTool::SendTextToCaller => {
@@ -66,7 +69,7 @@ pub fn action(offered: &[VoiceTool], call: &llm::ToolCall) -> Result<Action, Str
             if text.encode_utf16().count() > LONGEST_TEXT {
                 return Err(format!("The text is longer than {LONGEST_TEXT} characters."));
             }
-            Ok(Action::SendText(text.to_owned()))
+            Ok(Action::SendText(text))
         }
     }
 }

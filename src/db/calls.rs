@@ -79,14 +79,22 @@ pub struct CallEvent {
 }
 
 impl CallEvent {
-    /// Whether it is the end of the call.
+    /// Whether it is the end of the call, as far as this webhook tells.
     pub fn is_over(&self) -> bool {
         rank(&self.status) == OVER
+    }
+
+    /// Whether it is the end for sure: a call that loses a ConversationRelay session may be reported as failed, and goes on.
+    pub fn is_over_for_sure(&self) -> bool {
+        self.is_over() && self.status != FAILED
     }
 }
 
 /// The rank of every real end; SQL texts name it as 5.
 const OVER: i64 = 5;
+
+/// The status of a call that was never answered, or that lost a ConversationRelay session.
+const FAILED: &str = "failed";
 
 /// How late a status is in a call's life. A report never takes a call back; of two ends the first counts, but any real end
 /// replaces one that was only presumed.
@@ -122,11 +130,12 @@ struct CallRow {
     duration: Option<i64>,
     started_at: Micros,
     ended_at: Option<Micros>,
+    is_over_for_sure: bool,
     at: Micros,
 }
 
-/// A later event fills in the user and raises the status; a final one sets end and length. `rows` is a JSON list of
-/// [`CallRow`].
+/// A later event fills in the user and raises the status; a final one sets end and length. A call that goes on after it lost a
+/// ConversationRelay session does not fail any more. `rows` is a JSON list of [`CallRow`].
 macro_rules! record {
     ($rows:ident) => {
         concat!(
@@ -151,17 +160,18 @@ macro_rules! record {
              ended_at = CASE WHEN call_logs.status_rank < 5 \
              THEN COALESCE(excluded.ended_at, call_logs.ended_at) ELSE call_logs.ended_at END, \
              started_at = CASE WHEN excluded.started_at < call_logs.started_at \
-             THEN excluded.started_at ELSE call_logs.started_at END"
+             THEN excluded.started_at ELSE call_logs.started_at END \
+             WHERE excluded.status <> 'failed' OR call_logs.relay_session IS NULL"
         )
     };
 }
 const RECORD_SQLITE: &str = record!(sqlite_rows);
 const RECORD_POSTGRES: &str = record!(postgres_rows);
 
-/// The summaries of calls that are over are due: `$1` is the same list of [`CallRow`].
+/// The summaries of calls that are over for sure are due: `$1` is the same list of [`CallRow`].
 const SUM_UP_SQLITE: &str =
-    sum_up!("SELECT value ->> 'call_sid' FROM jsonb_each($1) WHERE value ->> 'ended_at' IS NOT NULL");
-/// Records a call that is over and makes its summary due.
+    sum_up!("SELECT value ->> 'call_sid' FROM jsonb_each($1) WHERE value ->> 'is_over_for_sure'");
+/// Records a call that is over for sure and makes its summary due.
 const END_POSTGRES: &str = concat!(
     "WITH recorded AS (",
     record!(postgres_rows),
@@ -186,7 +196,7 @@ impl Db {
     /// When the database fails; [`DbError::NoParent`] when the user was deleted.
     pub async fn record_call(&self, user_id: Option<i64>, event: CallEvent) -> Result<bool, DbError> {
         let rank = rank(&event.status);
-        let is_over = event.is_over();
+        let (is_over, is_over_for_sure) = (event.is_over(), event.is_over_for_sure());
         let duration = event.duration_seconds.filter(|_| is_over);
         let row = CallRow {
             account_sid: event.account_sid,
@@ -201,18 +211,19 @@ impl Db {
             // An end that comes before any other event knows the start from the length.
             started_at: event.at - duration.unwrap_or(0) * SECOND,
             ended_at: is_over.then_some(event.at),
+            is_over_for_sure,
             at: event.at,
         };
         match self {
             Self::Sqlite { writer, .. } => writer.gather_one("call", record_rows, row).await,
             Self::Postgres(_) => {
                 let rows = super::json_list(&[&row]);
-                let text = if is_over { END_POSTGRES } else { RECORD_POSTGRES };
-                let news = is_over.then(|| self.news(News::HungUp(row.call_sid.clone()))).flatten();
+                let text = if is_over_for_sure { END_POSTGRES } else { RECORD_POSTGRES };
+                let news = is_over_for_sure.then(|| self.news(News::HungUp(row.call_sid.clone()))).flatten();
                 unit!(self, [rows, news], |c| {
                     let written = sqlx::query(text).bind(&rows).execute(&mut *c).await?.rows_affected();
                     tell!(c, news);
-                    Ok(is_over && written > 0)
+                    Ok(is_over_for_sure && written > 0)
                 })
             }
         }
@@ -285,7 +296,7 @@ fn record_rows<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c CallRow>) -> BoxFu
         let list = super::json_list(&rows);
         sqlx::query(RECORD_SQLITE).bind(&list).execute(&mut *c).await?;
         let mut is_due = false;
-        if rows.iter().any(|row| row.ended_at.is_some()) {
+        if rows.iter().any(|row| row.is_over_for_sure) {
             is_due = sqlx::query(SUM_UP_SQLITE).bind(&list).execute(c).await?.rows_affected() > 0;
         }
         Ok(vec![is_due; rows.len()])

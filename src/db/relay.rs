@@ -1,5 +1,6 @@
 //! Calls over ConversationRelay: where one stands when a session begins, what was heard of it, and sessions that were lost.
 
+use super::calls::rank;
 use super::dialect::{postgres_rows, sqlite_rows};
 use super::turns::{SaidRow, TurnClaim};
 use super::voice_answers::{KeptRow, Told, VoiceAnswer, VoiceStep, stored};
@@ -215,7 +216,8 @@ impl Db {
     }
 
     /// A session of a call was lost, which counts once however often it is told, if the session is known. Answers with the
-    /// sessions lost since the last one that answered a turn.
+    /// sessions lost since the last one that answered a turn. The call goes on, whatever was reported of it: Twilio may tell
+    /// the loss as the call's failure, too.
     ///
     /// # Errors
     /// When the database fails.
@@ -223,10 +225,14 @@ impl Db {
         let (call_sid, session_id) = (call_sid.to_owned(), session_id.to_owned());
         unit!(self, [call_sid, session_id], |c| {
             let text = "UPDATE call_logs SET relay_session = $2, relay_failures = relay_failures + \
-                        CASE WHEN $2 <> '' AND relay_session = $2 THEN 0 ELSE 1 END \
+                        CASE WHEN $2 <> '' AND relay_session = $2 THEN 0 ELSE 1 END, \
+                        ended_at = CASE WHEN status <> 'failed' THEN ended_at END, \
+                        duration_seconds = CASE WHEN status <> 'failed' THEN duration_seconds END, \
+                        status_rank = CASE WHEN status <> 'failed' THEN status_rank ELSE $3 END, \
+                        status = CASE WHEN status <> 'failed' THEN status ELSE 'in-progress' END \
                         WHERE call_sid = $1 RETURNING relay_failures";
-            let counted: Option<(i64,)> =
-                sqlx::query_as(text).bind(&call_sid).bind(&session_id).fetch_optional(&mut *c).await?;
+            let query = sqlx::query_as(text).bind(&call_sid).bind(&session_id).bind(rank("in-progress"));
+            let counted: Option<(i64,)> = query.fetch_optional(&mut *c).await?;
             Ok(counted.map_or(1, |(failures,)| failures))
         })
     }

@@ -74,17 +74,14 @@ pub struct NewClaim {
     pub call_started_at: Option<Micros>,
     /// Whether the call is over, so that nobody hears an answer.
     pub call_is_over: bool,
+    /// Whether the user's calls are still answered.
+    pub user_is_active: bool,
 }
 
-/// Whether a call is over, so that nobody hears an answer. One that loses a ConversationRelay session may be reported as failed
-/// and goes on all the same.
+/// Whether a call is over, so that nobody hears an answer.
 macro_rules! is_over {
     ($call_sid:literal) => {
-        concat!(
-            "EXISTS (SELECT 1 FROM call_logs WHERE call_sid = ",
-            $call_sid,
-            " AND status_rank = 5 AND NOT (status = 'failed' AND relay_failures > 0))"
-        )
+        concat!("EXISTS (SELECT 1 FROM call_logs WHERE call_sid = ", $call_sid, " AND status_rank = 5)")
     };
 }
 macro_rules! claim {
@@ -100,7 +97,7 @@ macro_rules! claim {
              (SELECT purpose FROM call_logs WHERE call_sid = $3) AS purpose, \
              (SELECT started_at FROM call_logs WHERE call_sid = $3) AS call_started_at, ",
             is_over!("$3"),
-            " AS call_is_over"
+            " AS call_is_over, COALESCE((SELECT is_active FROM users WHERE id = $1), FALSE) AS user_is_active"
         )
     };
 }

@@ -207,7 +207,8 @@ impl Raw {
             self.output_tokens = usage.completion_tokens.unwrap_or_default() as u32;
         }
         if self.model.is_empty() {
-            self.model = reply.model.unwrap_or_default();
+            // No database text can hold NUL.
+            self.model = reply.model.unwrap_or_default().replace('\0', "");
         }
         let Some(choice) = reply.choices.into_iter().next() else { return Ok(Heard::default()) };
         self.finish = choice.finish_reason.as_deref().and_then(finish).or(self.finish);

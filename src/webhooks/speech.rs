@@ -21,7 +21,10 @@ use tracing::error;
 const PURPOSE: &str = "speech";
 /// A URL serves for one to two of these. All made in one of them are the same, so Twilio may fetch a fixed sentence once.
 const PERIOD: Micros = 15 * 60 * SECOND;
-const CACHE: &str = "private, max-age=900";
+/// A fixed sentence stays what it is. What an answer's sentence is changes where a lost session has it begin anew, so Twilio is to
+/// ask whether it is still the same.
+const CACHE_FIXED: &str = "private, max-age=900";
+const CACHE_ANSWER: &str = "private, no-cache";
 
 /// Words that are spoken, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +120,8 @@ pub async fn sound(
     })?;
     let sound = synthesiser.sound(&words.ok_or(NotFoundError)?, voice).await.ok_or_else(unavailable)?;
     let etag = format!("\"{}\"", sound.digest);
-    let answer = Response::builder().header(header::ETAG, &etag).header(header::CACHE_CONTROL, CACHE);
+    let cache = if matches!(spoken, Spoken::Phrase { .. }) { CACHE_FIXED } else { CACHE_ANSWER };
+    let answer = Response::builder().header(header::ETAG, &etag).header(header::CACHE_CONTROL, cache);
     let is_known = match (known, etag.parse::<ETag>()) {
         (Some(TypedHeader(known)), Ok(etag)) => !known.precondition_passes(&etag),
         _ => false,

@@ -21,7 +21,7 @@ use tracing::{debug, error, info};
 pub async fn call(Signed(progress): Signed<CallProgress>, app: Data<&Arc<App>>) -> Result<StatusCode> {
     let event = progress.event(app.clock.now());
     debug!(call.sid = event.call_sid, call.status = event.status, "A call is {}", event.status);
-    if event.is_over() {
+    if event.is_over_for_sure() {
         app.turns.hang_up(&event.call_sid);
     }
     if before_twilio_gives_up(app.db.record_call(None, event)).await.map_err(out_of_reach)? {

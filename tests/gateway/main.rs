@@ -30,6 +30,7 @@ mod properties;
 mod quiet_window;
 mod recordings;
 mod relay;
+mod relay_failed;
 mod relay_lost;
 mod relay_models;
 mod relay_rest;

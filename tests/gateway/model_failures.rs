@@ -1,7 +1,7 @@
 //! What REST clients see of a model that is slow, down, or says nothing of use.
 
 use crate::api_support::{assert_come_back_later, problem};
-use crate::support::app::{Answer, CALLER, Database, TestApp, on_both_databases};
+use crate::support::app::{Answer, CALLER, Database, OURS, TestApp, on_both_databases};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,24 @@ on_both_databases! {
         for path in BOTH {
             assert_eq!(ask(&app, path).await.status, 200);
         }
+    }
+
+    async fn a_text_for_a_caller_is_sent_without_what_no_database_can_hold(database) {
+        let app = TestApp::start_with(&database, &[("VOICE_TOOLS", "send_text_to_caller")]).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        app.llm.calls_tool("send_text_to_caller", r#"{"text":"Main\u0000 Street 5"}"#);
+        app.llm.says("I have sent it.");
+        phone.says("Text me the address").await;
+        assert_eq!(app.twilio.wait_for_sent(1).await[0].body, "Main Street 5");
+    }
+
+    async fn a_model_whose_name_no_database_can_hold_is_heard_all_the_same(database) {
+        let app = TestApp::start(&database).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let body = r#"data: {"model":"odd\u0000","choices":[{"delta":{"content":"Here I am."},"finish_reason":"stop"}]}"#;
+        app.llm.answers_raw(200, &[("Content-Type", "text/event-stream")], &format!("{body}\n\ndata: [DONE]\n\n"));
+        phone.says("Hello").await;
+        assert_eq!(phone.hears(), ["Here I am."]);
     }
 }
 

@@ -2,15 +2,13 @@
 
 use crate::relay::{STORY, tells};
 use crate::relay_rest::{HASTY, told_the_beginning};
-use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use crate::support::caller::Ending;
-use crate::support::postgres;
 use serde_json::json;
 
 const PERSON: &str = "+14155550199";
 const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
-const UNAVAILABLE: &str = "Sorry, I cannot take your call right now. Please try again later.";
 const DID_NOT_HEAR: &str = "Sorry, I did not hear you. Please say that again.";
 
 on_both_databases! {
@@ -48,20 +46,6 @@ on_both_databases! {
         app.llm.says("Over webhooks now.");
         phone.says("And now?").await;
         assert_eq!(phone.hears(), ["Over webhooks now."]);
-    }
-
-    async fn a_call_that_is_reported_as_failed_with_its_session_goes_on(database) {
-        let app = TestApp::start_with(&database, &[RELAY]).await;
-        let mut phone = app.dials(CALLER, OURS).await;
-        for _ in 0..2 {
-            let end = phone.relay().await.drops();
-            app.call(phone.sid(), CALLER, OURS).is("failed", &[]).await;
-            phone.relay_ended(end).await;
-        }
-        assert_eq!(phone.hears(), [APOLOGY]);
-        app.llm.says("Still here.");
-        phone.says("Are you there?").await;
-        assert_eq!(phone.hears(), ["Still here."]);
     }
 
     async fn after_two_losses_a_broken_answer_goes_on_over_webhooks(database) {
@@ -221,49 +205,17 @@ on_both_databases! {
         assert!(second.contains("/twilio/voice/turns/1"), "{second}");
     }
 
-    async fn what_follows_a_session_is_asked_again_a_few_times_while_the_database_is_out_of_reach(database) {
+    async fn the_losses_of_a_call_are_counted_though_its_user_was_erased(database) {
         let app = TestApp::start_with(&database, &[RELAY]).await;
+        let user = app.user("ann", CALLER).await;
         let call = app.call("CA1", CALLER, OURS);
-        call.rings().await;
-        match &database {
-            Database::Sqlite(_) => app.close_database().await,
-            Database::Postgres(url) => postgres::cut(url).await,
-        }
-        let lost = [("SessionId", "VX1"), ("SessionStatus", "failed")];
-        let answer = call.webhook("/twilio/relay/ended", &lost).await.voice();
-        assert_eq!(answer.redirect().as_deref(), Some("/twilio/relay/ended?tried=1&session=VX1"));
-        assert!(!answer.say().is_empty(), "the caller is not left in silence");
-        let last = call.webhook("/twilio/relay/ended?tried=5&session=VX1", &[]).await.voice();
-        assert!(last.hangs_up() && last.say() == UNAVAILABLE, "{}", last.say());
-        let said = [("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"goodbye"}"#)];
-        let end = call.webhook("/twilio/relay/ended", &said).await.voice();
-        assert!(end.hangs_up() && end.say().is_empty(), "whose goodbye was said hears nothing more: {}", end.say());
+        call.webhook("/twilio/voice", &[("CallStatus", "ringing")]).await;
+        assert_eq!(app.api("DELETE", &format!("/users/{user}"), None).await.status, 204);
+        let lost = async |session| {
+            call.webhook("/twilio/relay/ended", &[("SessionId", session), ("SessionStatus", "failed")]).await.body
+        };
+        assert!(lost("VX1").await.contains("<ConversationRelay"));
+        let second = lost("VX2").await;
+        assert!(second.contains("/twilio/voice/turns/1"), "{second}");
     }
-}
-
-#[tokio::test]
-async fn a_session_that_is_lost_with_the_database_is_taken_up_when_the_database_is_back() {
-    let Some(database) = Database::postgres().await else { return };
-    let app = TestApp::start_with(&database, &[RELAY]).await;
-    let mut phone = app.phone(CALLER, OURS).step_by_step();
-    phone.dials().await;
-    let mut relay = phone.relay().await;
-    app.llm.says("Hello. How are you?");
-    relay.says("Hi").await;
-    relay.hears_turn().await;
-    app.until("/history/1/conversations", |turns| turns[0]["gpt_response"].is_string()).await;
-    let end = relay.drops();
-    postgres::cut(&database.url()).await;
-    phone.relay_ended(end).await;
-    assert_eq!(phone.hears().len(), 1, "a few words, then Twilio asks again: {:?}", phone.hears());
-    postgres::restore(&database.url()).await;
-    app.until("/health", |health| health["database"] == "ok").await;
-    phone.goes_on().await;
-    let mut relay = phone.relay().await;
-    relay.hears_turn().await;
-    app.llm.says("Still here.");
-    relay.says("Are you there?").await;
-    assert!(relay.hears_turn().await.ends_with("Still here."));
-    let again = phone.redeliver_last().await.body;
-    assert_eq!(again, phone.trace().last().unwrap().answer.body, "it is one loss, under the session's name");
 }

@@ -3,6 +3,7 @@
 use crate::relay::{STORY, tells};
 use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use crate::support::caller::{Phone, Relay};
+use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
 
@@ -159,5 +160,30 @@ on_both_databases! {
         relay.interrupts("", 0).await;
         app.until("/history/1/conversations", |turns| turns[0]["heard_text"] == "Once upon a time").await;
         assert_eq!(app.llm.request_count(), 2);
+    }
+
+    async fn of_an_answer_without_blanks_the_beginning_was_heard_too(database) {
+        const TALE: &str = "从前有一部电话谁也不愿意接后来有一天有人打来了它就第一次开口说话";
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let user = app.user("ann", CALLER).await;
+        app.create(&format!("/preferences/?user_id={user}"), json!({ "language": "zh" })).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        let gate = Gate::closed();
+        app.llm.streams(&[TALE, "。"], Between::Gate(gate.clone()));
+        gate.let_through(1);
+        // Nobody waits for the end of the greeting.
+        relay.interrupts("", 0).await;
+        relay.says("讲个故事").await;
+        assert_eq!(relay.next_message().await["token"], TALE);
+        // It is stored after a second, while it is spoken.
+        app.until(&format!("/calls/{}", phone.sid()), |call| call["turns"][0]["gpt_response"] == TALE).await;
+        let end = relay.drops();
+        app.until("/history/1/conversations", |turns| turns[0]["heard_text"].is_string()).await;
+        phone.relay_ended(end).await;
+        app.llm.says("就这样。");
+        phone.relay().await.hears_turn().await;
+        let heard = app.llm.requests()[1]["messages"][2]["content"].as_str().unwrap().to_owned();
+        assert!(TALE.starts_with(&heard) && heard.chars().count() > 2 && heard.len() < TALE.len(), "{heard}");
     }
 }

@@ -219,4 +219,27 @@ on_both_databases! {
         while hears(&app, &mut relay).await != said("nova", "As you like.") {}
         assert_eq!(app.llm.requests()[1]["messages"][2]["content"], "It is true.");
     }
+
+    async fn a_url_that_names_other_words_by_now_is_asked_for_again(database) {
+        let app = speaking(&database, &[RELAY]).await;
+        let (mut phone, mut relay) = caller(&app).await;
+        let gate = Gate::closed();
+        app.llm.streams(&["Yes. ", "It is. ", "And then", " nothing."], Between::Gate(gate.clone()));
+        gate.let_through(3);
+        relay.says("Is it true?").await;
+        for sentence in ["Yes.", "It is."] {
+            assert_eq!(hears(&app, &mut relay).await, said("nova", sentence));
+        }
+        let before = relay.received().last().unwrap()["source"].clone();
+        // Both are spoken, and the filler comes that is due then.
+        relay.next_message().await;
+        phone.relay_ended(relay.drops()).await;
+        app.llm.says(STORY[2]);
+        let mut relay = phone.relay().await;
+        assert_eq!(hears(&app, &mut relay).await, said("nova", STORY[2]));
+        let after = relay.received().last().unwrap()["source"].clone();
+        let sound = fetch(&app, after.as_str().unwrap()).await;
+        let may_be_kept = sound.headers["cache-control"].contains("max-age");
+        assert!(before != after || !may_be_kept, "Twilio would play the words of before: {:?}", sound.headers);
+    }
 }

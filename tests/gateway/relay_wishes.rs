@@ -7,6 +7,7 @@ use serde_json::json;
 const PERSON: &str = "+14155550199";
 const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 const DID_NOT_HEAR: &str = "Sorry, I did not hear you. Please say that again.";
+const UNAVAILABLE: &str = "Sorry, I cannot take your call right now. Please try again later.";
 
 on_both_databases! {
     async fn who_asks_for_a_person_is_connected_and_comes_back_when_nobody_answers(database) {
@@ -156,5 +157,21 @@ on_both_databases! {
         relay.presses('*').await;
         relay.hears_turn().await;
         assert_eq!(relay.hears_turn().await, DID_NOT_HEAR);
+    }
+
+    async fn a_caller_who_is_made_inactive_in_mid_call_is_told_at_the_next_words(database) {
+        let app = TestApp::start_with(&database, &[RELAY]).await;
+        let user = app.user("ann", CALLER).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Hello").await;
+        relay.hears_turn().await;
+        app.api("PUT", &format!("/users/{user}"), Some(json!({ "is_active": false }))).await;
+        relay.says("Are you there?").await;
+        assert_eq!(relay.hears_turn().await, UNAVAILABLE);
+        let end = relay.until_end().await;
+        phone.relay_ended(end).await;
+        assert!(phone.hears().is_empty(), "it was said already");
+        assert_eq!((phone.ended_by(), app.llm.request_count()), (Some(Ending::Hangup), 1));
     }
 }

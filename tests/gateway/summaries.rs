@@ -177,6 +177,27 @@ on_both_databases! {
         summed_up(&app, user).await;
         assert_eq!(app.llm.summary_requests().len(), 1);
     }
+
+    async fn a_call_that_was_reported_as_failed_with_a_session_is_summed_up_when_it_is_over(database) {
+        let app = TestApp::start_with(&database, &[("VOICE_TRANSPORT", "relay")]).await;
+        let user = app.user("ann", CALLER).await;
+        let mut phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.says("Hello").await;
+        relay.hears_turn().await;
+        let end = relay.drops();
+        app.call(phone.sid(), CALLER, OURS).is("failed", &[]).await;
+        phone.relay_ended(end).await;
+        let mut relay = phone.relay().await;
+        relay.hears_turn().await;
+        relay.says("Call me back at noon").await;
+        relay.hears_turn().await;
+        phone.relay_ended(relay.hangs_up().await).await;
+        summed_up(&app, user).await;
+        let told = app.llm.summary_requests()[0]["messages"][1]["content"].clone();
+        assert!(told.as_str().unwrap().contains("Caller: Call me back at noon"), "{told}");
+        assert_eq!(app.llm.summary_requests().len(), 1);
+    }
 }
 
 #[tokio::test]

@@ -31,7 +31,12 @@ impl Session {
 
     /// Answers what the caller said: with fixed words if it needs no model, else the model begins to.
     async fn answer(&mut self, words: &str, wants_person: bool) -> Result<(), Trouble> {
-        let claim = self.claim(words).await?.claim;
+        let NewClaim { claim, user_is_active, .. } = self.claim(words).await?;
+        if !user_is_active {
+            info!(call.sid = self.call.call_sid, turn = self.turn, "Ended the call of a user who is inactive by now");
+            self.give_up(claim).await;
+            return Ok(self.say_and_leave(|phrases| &phrases.unavailable, Handoff::Goodbye).await?);
+        }
         let (app, call) = (self.app.clone(), self.call.clone());
         let phrases = app.phrases.of(call.person().language);
         let Some(wish) = wish(&call, phrases, words, wants_person) else {

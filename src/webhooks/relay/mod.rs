@@ -200,14 +200,22 @@ async fn go_on(app: &App, end: &RelayEnd, called: &CalledUrl) -> Result<String, 
 async fn what_follows(app: &App, call: &OnCall, end: &RelayEnd, called: &CalledUrl) -> Result<String, Trouble> {
     let call_sid = &call.call_sid;
     let (how, phrases) = manner(app, call.person());
-    if !call.person().is_active {
+    // Who has heard a farewell hears no other.
+    let is_over = matches!(end.handoff, Some(Handoff::Goodbye | Handoff::EndCall | Handoff::TimeOver));
+    if !call.person().is_active && !is_over {
         return Ok(say_and_go(&app.documents.goodbye, how, from_ref(&phrases.unavailable), ""));
     }
     let turn = app.db.relay_call(call_sid).await?.map_or(0, |call| call.last_turn);
     let next = next_turn(app, &VoiceStep { call_sid: call_sid.clone(), turn, part: 0 });
-    let handoff = match end.handoff {
-        Some(handoff) => Some(handoff),
-        None => what_followed(app, call_sid, turn).await?,
+    let (handoff, failures) = match end.handoff {
+        Some(handoff) => (Some(handoff), 0),
+        None => {
+            // Where its user was erased, the call is not written down any more, and its losses could not be counted.
+            app.db.record_call(Some(call.person().user_id), end.call.event(app.clock.now())).await?;
+            let failures = app.db.count_relay_failure(call_sid, &end.session_id).await?;
+            info!(call.sid = call_sid, failures, "A ConversationRelay session was lost");
+            (what_followed(app, call_sid, turn).await?, failures)
+        }
     };
     // Turns are counted from 1, also where none was taken.
     let taken = turn.max(1);
@@ -221,17 +229,11 @@ async fn what_follows(app: &App, call: &OnCall, end: &RelayEnd, called: &CalledU
         (Some(Handoff::Goodbye | Handoff::EndCall | Handoff::TimeOver), _) => {
             Ok(say_and_go(&app.documents.goodbye, how, Words::Say(&[]), ""))
         }
-        (None, _) => {
-            let failures = app.db.count_relay_failure(call_sid, &end.session_id).await?;
-            info!(call.sid = call_sid, failures, "A ConversationRelay session was lost");
-            if failures < FAILURES {
-                return Ok(hand_over(app, call, called, ""));
-            }
-            match go_on_over_webhooks(app, call, turn).await? {
-                Some(twiml) => Ok(twiml),
-                None => Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.apology), &next)),
-            }
-        }
+        (None, _) if failures < FAILURES => Ok(hand_over(app, call, called, "")),
+        (None, _) => match go_on_over_webhooks(app, call, turn).await? {
+            Some(twiml) => Ok(twiml),
+            None => Ok(say_and_gather(&app.documents.answer, how, from_ref(&phrases.apology), &next)),
+        },
     }
 }
 

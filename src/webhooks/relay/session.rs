@@ -252,7 +252,12 @@ impl Session {
         }
     }
 
-    async fn say_and_leave(&mut self, words: impl FnOnce(&Phrases) -> &String, then: Handoff) -> Result<(), Over> {
+    /// Says fixed words, and then the session is over.
+    pub(super) async fn say_and_leave(
+        &mut self,
+        words: impl FnOnce(&Phrases) -> &String,
+        then: Handoff,
+    ) -> Result<(), Over> {
         self.say_fixed(words).await?;
         self.leaving = Some(then);
         Ok(())
