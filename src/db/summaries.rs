@@ -10,7 +10,7 @@ macro_rules! queue_summary {
     ($c:ident, $call_sid:expr, $turn_id:expr, $run_at:expr, $now:expr) => {
         sqlx::query(
             "INSERT INTO jobs (kind, subject_id, run_at, attempts, created_at) SELECT $1, $2, $3, 0, $4 \
-             WHERE NOT EXISTS (SELECT 1 FROM conversation_logs WHERE call_sid = $5 AND id <> $2)",
+             WHERE NOT EXISTS (SELECT 1 FROM conversation_logs WHERE call_sid = $5 AND id < $2)",
         )
         .bind($crate::db::jobs::SUMMARY)
         .bind($turn_id)

@@ -3,9 +3,13 @@
 use super::TurnClaim;
 use crate::clock::{Micros, micros};
 use crate::db::conversations::Answer;
-use crate::db::dialect::{postgres_now, sqlite_now};
+use crate::db::dialect::{postgres_now, postgres_rows, sqlite_now, sqlite_rows};
 use crate::db::news::{News, tell};
 use crate::db::{Db, DbError, json_list, unit};
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use sqlx::SqliteConnection;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// How a turn ended.
@@ -48,18 +52,47 @@ pub enum Heard {
     TooLate(String),
 }
 
-/// `lease_until` is a lease while a turn is open; once it has ended it tells until when its words are spoken, and is NULL where
-/// nobody has to know.
+/// The end of a turn as its row holds it.
+#[derive(Clone, Serialize)]
+struct EndRow {
+    #[serde(flatten)]
+    claim: TurnClaim,
+    text: Option<String>,
+    failed: bool,
+    input_tokens: Option<i64>,
+    output_tokens: Option<i64>,
+    model: Option<String>,
+    elapsed_ms: f64,
+    answered_at: Option<Micros>,
+    action: Option<&'static str>,
+    /// Whether what is stored as heard is what was heard.
+    as_told: bool,
+    heard: Option<String>,
+    late: bool,
+    /// JSON list.
+    sentences: Option<String>,
+    unspoken: Option<Micros>,
+}
+
+/// The turns that are still their claimants', of a JSON list of [`EndRow`]. `lease_until` is a lease while a turn is open; once it
+/// has ended it tells until when its words are spoken, and is NULL where nobody has to know.
 macro_rules! end {
-    ($now:ident) => {
+    ($now:ident, $rows:ident) => {
         concat!(
-            "UPDATE conversation_logs SET gpt_response = $3, failed = $4, input_tokens = COALESCE($5, input_tokens), \
-             output_tokens = COALESCE($6, output_tokens), model_used = COALESCE($7, model_used), \
-             processing_time_ms = $8, answered_at = $9, action = $10, lease_until = ",
+            "UPDATE conversation_logs SET gpt_response = value ->> 'text', failed = CAST(value ->> 'failed' AS BOOLEAN), \
+             input_tokens = COALESCE(CAST(value ->> 'input_tokens' AS BIGINT), input_tokens), \
+             output_tokens = COALESCE(CAST(value ->> 'output_tokens' AS BIGINT), output_tokens), \
+             model_used = COALESCE(value ->> 'model', model_used), \
+             processing_time_ms = CAST(value ->> 'elapsed_ms' AS DOUBLE PRECISION), \
+             answered_at = CAST(value ->> 'answered_at' AS BIGINT), action = value ->> 'action', lease_until = ",
             $now!(),
-            " + $15, heard_text = CASE WHEN $11 THEN COALESCE(heard_text, '') ELSE $12 END, late = late OR $13, \
-             sentences = COALESCE($14, sentences) \
-             WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed"
+            " + CAST(value ->> 'unspoken' AS BIGINT), \
+             heard_text = CASE WHEN CAST(value ->> 'as_told' AS BOOLEAN) THEN COALESCE(heard_text, '') ELSE value ->> 'heard' END, \
+             late = late OR CAST(value ->> 'late' AS BOOLEAN), sentences = COALESCE(value ->> 'sentences', sentences) FROM ",
+            $rows!(),
+            " WHERE conversation_logs.id = CAST(value ->> 'id' AS BIGINT) \
+             AND attempt = CAST(value ->> 'attempt' AS BIGINT) AND answered_at IS NULL AND NOT failed \
+             RETURNING conversation_logs.id, attempt"
         )
     };
 }
@@ -69,43 +102,57 @@ macro_rules! hold {
     };
 }
 
+impl EndRow {
+    fn new(now: Micros, claim: TurnClaim, end: TurnEnd) -> Self {
+        let (as_told, heard, late, unspoken) = match end.heard {
+            Heard::All => (false, None, false, None),
+            Heard::Spoken(time) => (false, None, false, Some(micros(time))),
+            Heard::AsTold => (end.answer.is_some(), None, false, None),
+            Heard::Only(text) => (false, Some(text), false, None),
+            Heard::TooLate(text) => (false, Some(text), true, None),
+        };
+        let answered_at = end.answer.is_some().then_some(now);
+        let (text, input_tokens, output_tokens, model) = match end.answer {
+            Some(answer) => {
+                (Some(answer.text), Some(answer.input_tokens), Some(answer.output_tokens), Some(answer.model))
+            }
+            None => (None, None, None, None),
+        };
+        let (failed, action, elapsed_ms) = (end.failed, end.action, end.elapsed_ms);
+        let sentences = end.sentences.as_deref().map(json_list);
+        Self {
+            claim,
+            text,
+            failed,
+            input_tokens,
+            output_tokens,
+            model,
+            elapsed_ms,
+            answered_at,
+            action,
+            as_told,
+            heard,
+            late,
+            sentences,
+            unspoken,
+        }
+    }
+}
+
 impl Db {
     /// Ends a turn. False when it is no longer the claimant's.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn end_turn(&self, now: Micros, claim: TurnClaim, end: TurnEnd) -> Result<bool, DbError> {
-        let text = self.text(end!(sqlite_now), end!(postgres_now));
+        let row = EndRow::new(now, claim, end);
+        if let Self::Sqlite { writer, .. } = self {
+            return writer.gather_one("turn's end", end_on_sqlite, row).await;
+        }
         let news = self.news(News::Turn(claim.id));
-        unit!(self, [end, news], |c| {
-            let answer = end.answer.as_ref();
-            let sentences = end.sentences.as_deref().map(json_list);
-            let (as_told, heard) = match &end.heard {
-                Heard::All | Heard::Spoken(_) => (false, None),
-                Heard::AsTold => (true, None),
-                Heard::Only(text) | Heard::TooLate(text) => (false, Some(text.as_str())),
-            };
-            let late = matches!(end.heard, Heard::TooLate(_));
-            let unspoken = if let Heard::Spoken(time) = end.heard { Some(micros(time)) } else { None };
-            let written = sqlx::query(text)
-                .bind(claim.id)
-                .bind(claim.attempt)
-                .bind(answer.map(|a| a.text.as_str()))
-                .bind(end.failed)
-                .bind(answer.map(|a| a.input_tokens))
-                .bind(answer.map(|a| a.output_tokens))
-                .bind(answer.map(|a| a.model.as_str()))
-                .bind(end.elapsed_ms)
-                .bind(answer.is_some().then_some(now))
-                .bind(end.action)
-                .bind(as_told && answer.is_some())
-                .bind(heard)
-                .bind(late)
-                .bind(sentences)
-                .bind(unspoken)
-                .execute(&mut *c)
-                .await?
-                .rows_affected();
+        unit!(self, [row, news], |c| {
+            let query = sqlx::query(end!(postgres_now, postgres_rows)).bind(json_list(&[row]));
+            let written = query.execute(&mut *c).await?.rows_affected();
             tell!(c, news);
             Ok(written > 0)
         })
@@ -123,4 +170,13 @@ impl Db {
             Ok(())
         })
     }
+}
+
+fn end_on_sqlite<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c EndRow>) -> BoxFuture<'c, Result<Vec<bool>, DbError>> {
+    Box::pin(async move {
+        let query = sqlx::query_as(end!(sqlite_now, sqlite_rows)).bind(json_list(&rows));
+        let ended: Vec<TurnClaim> = query.fetch_all(&mut *c).await?;
+        let mut ended: HashSet<TurnClaim> = ended.into_iter().collect();
+        Ok(rows.iter().map(|row| ended.remove(&row.claim)).collect())
+    })
 }
