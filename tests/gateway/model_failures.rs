@@ -1,7 +1,8 @@
-//! What REST clients see of a model that is slow, down, or says nothing of use.
+//! What REST clients see of a model that is slow, down, or says nothing of use, and what callers do of one that says odd things.
 
 use crate::api_support::{assert_come_back_later, problem};
 use crate::support::app::{Answer, CALLER, Database, OURS, TestApp, on_both_databases};
+use crate::support::fake_llm::Between;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,19 @@ on_both_databases! {
         app.llm.answers_raw(200, &[("Content-Type", "text/event-stream")], &format!("{body}\n\ndata: [DONE]\n\n"));
         phone.says("Hello").await;
         assert_eq!(phone.hears(), ["Here I am."]);
+    }
+
+    async fn a_model_that_writes_nothing_but_line_breaks_leaves_nobody_in_silence(database) {
+        let app = TestApp::start_with(&database, &[("VOICE_TRANSPORT", "relay"), ("VOICE_REPLY_BUDGET", "0.3")]).await;
+        let phone = app.dials(CALLER, OURS).await;
+        let mut relay = phone.relay().await;
+        relay.interrupts("", 0).await;
+        let pieces: Vec<_> = ["Yes. "].into_iter().chain(std::iter::repeat_n("\n", 80)).collect();
+        app.llm.streams(&pieces, Between::Pause(Duration::from_millis(50)));
+        relay.says("Is it true?").await;
+        assert_eq!(relay.next_message().await["token"], "Yes. ");
+        let filler = relay.next_message().await;
+        assert_eq!((&filler["type"], &filler["last"]), (&json!("text"), &json!(false)), "{filler}");
     }
 }
 

@@ -23,11 +23,15 @@ impl Session {
         match said {
             Ok(Said::Words(text)) => {
                 let fresh = answering.speakable(&text);
-                if matches!(&fresh, Fresh::Sentences(none) if none.is_empty()) {
-                    return Ok(());
-                }
+                let has_words = match &fresh {
+                    Fresh::Words(words) => words.contains(char::is_alphanumeric),
+                    Fresh::Sentences(sentences) => !sentences.is_empty(),
+                };
                 self.give(fresh).await?;
-                self.wait_for_more();
+                // Blanks and signs end no silence.
+                if has_words {
+                    self.wait_for_more();
+                }
                 Ok(())
             }
             Ok(Said::Switched(language)) => {
