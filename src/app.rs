@@ -191,7 +191,8 @@ impl App {
         }))
     }
 
-    /// Finishes the turns and jobs that were begun. No webhook may come in any more, and the sessions must have been told.
+    /// Finishes the turns and jobs that were begun. No webhook may come in any more, and the sessions must have been
+    /// told.
     pub async fn drain(&self) {
         self.sessions.close();
         self.sessions.wait().await;

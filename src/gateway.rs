@@ -79,8 +79,8 @@ impl Gateway {
         &self.app
     }
 
-    /// Stops: no new connections, calls over ConversationRelay are left to another gateway, the requests in flight and the
-    /// jobs in hand are finished, then the database is closed.
+    /// Stops: no new connections, calls over ConversationRelay are left to another gateway, the requests in flight and
+    /// the jobs in hand are finished, then the database is closed.
     pub async fn stop(self) {
         self.stop_serving.cancel();
         self.app.stopping.cancel();

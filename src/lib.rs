@@ -1,9 +1,9 @@
 //! Switchboard: a self-hosted gateway between Twilio and a language model.
 //!
-//! The order in which modules may know each other: [`gateway`] → [`server`], [`routes`] → [`webhooks`], [`api`] → [`app`] →
-//! [`outbox`] → [`conversation`], [`sms`], [`synthesis`] → [`llm`], [`db`], [`twilio`]; below all of them [`config`],
-//! [`quiet_hours`], [`clock`], [`telemetry`], [`token`], [`body`] and [`retry_after`]. `ARCHITECTURE.md` tells the way of one
-//! spoken turn and of one text.
+//! The order in which modules may know each other: [`gateway`] → [`server`], [`routes`] → [`webhooks`], [`api`] →
+//! [`app`] → [`outbox`] → [`conversation`], [`sms`], [`synthesis`] → [`llm`], [`db`], [`twilio`]; below all of them
+//! [`config`], [`quiet_hours`], [`clock`], [`telemetry`], [`token`], [`body`] and [`retry_after`]. `ARCHITECTURE.md`
+//! tells the way of one spoken turn and of one text.
 
 pub mod api;
 pub mod app;

@@ -1,5 +1,5 @@
-//! The worker: takes up the jobs that are due, several at a time, and now and then sweeps what nobody reported the end of.
-//! What each kind of job does is in a file of its own: [`reply`], [`voicemail`], [`summary`].
+//! The worker: takes up the jobs that are due, several at a time, and now and then sweeps what nobody reported the end
+//! of. What each kind of job does is in a file of its own: [`reply`], [`voicemail`], [`summary`].
 
 pub mod claim;
 pub mod pause;
@@ -66,8 +66,8 @@ pub struct Workers {
 }
 
 impl Outbox {
-    /// An outbox over the jobs in `db`; `wake` tells it that one is due now, and as many webhooks as `places` get their replies
-    /// at the same time.
+    /// An outbox over the jobs in `db`; `wake` tells it that one is due now, and as many webhooks as `places` get their
+    /// replies at the same time.
     pub fn new(db: Db, clock: Clock, workers: Workers, wake: Arc<Notify>, places: usize) -> Self {
         let claims = Claims::new(db.clone(), clock.clone());
         let places = Arc::new(Semaphore::new(places));
@@ -84,8 +84,9 @@ impl Outbox {
         &self.workers.replier
     }
 
-    /// A place among the webhooks whose replies are being written. `None` when none is free soon: then the outbox answers, so that
-    /// however many people write and however slow the model is, memory stays in bounds and connections remain for calls.
+    /// A place among the webhooks whose replies are being written. `None` when none is free soon: then the outbox
+    /// answers, so that however many people write and however slow the model is, memory stays in bounds and connections
+    /// remain for calls.
     pub async fn place(&self, deadline: Instant) -> Option<OwnedSemaphorePermit> {
         let place = self.places.clone().acquire_owned();
         tokio::time::timeout_at(deadline.min(Instant::now() + PLACE_WAIT), place).await.ok()?.ok()

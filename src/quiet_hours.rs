@@ -1,5 +1,5 @@
-//! The hours in which people are not written to unless they asked, by the clocks of their time zones. The time zones come with
-//! the program: nothing is read from the system.
+//! The hours in which people are not written to unless they asked, by the clocks of their time zones. The time zones
+//! come with the program: nothing is read from the system.
 
 use crate::clock::Micros;
 use jiff::Timestamp;
@@ -34,8 +34,8 @@ impl QuietHours {
         (from != until).then_some(Self { from, until })
     }
 
-    /// When they end, if `now` is in them. An end that the clocks skip or show twice, because they are changed, counts as the
-    /// later one.
+    /// When they end, if `now` is in them. An end that the clocks skip or show twice, because they are changed, counts
+    /// as the later one.
     pub fn end(self, now: Micros, zone: &TimeZone) -> Option<Micros> {
         let local = Timestamp::from_microsecond(now).ok()?.to_zoned_datetime(zone.clone());
         let (time, today) = (local.time(), local.date());

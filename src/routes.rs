@@ -30,7 +30,7 @@ fn urls(app: &Arc<App>) -> Route {
         .at("/twilio/relay", get(relay::open))
         // Twilio may put a slash at the end of a WebSocket's URL, and signs it with it.
         .at("/twilio/relay/", get(relay::open))
-        .at("/twilio/relay/ended", post(relay::ended))
+        .at("/twilio/relay/ended", post(relay::ended::session_ended))
         .at("/twilio/sms", post(sms::incoming))
         .at("/twilio/sms/status", post(status::message))
         .at("/twilio/sms/status/:job", post(status::message_of_job))
@@ -61,14 +61,15 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// The pages under `/docs` and `/redoc` bring their scripts and styles inside; nothing may load anything from elsewhere.
+/// The pages under `/docs` and `/redoc` bring their scripts and styles inside; nothing may load anything from
+/// elsewhere.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const NO_PAGE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// What every request passes: the host is one of ours, the path is brought to its canonical form, foreign origins to CORS,
-/// failures to their JSON form, and the answer gets its headers and its log line.
+/// What every request passes: the host is one of ours, the path is brought to its canonical form, foreign origins to
+/// CORS, failures to their JSON form, and the answer gets its headers and its log line.
 struct Front {
     app: Arc<App>,
     urls: Arc<BoxEndpoint<'static>>,
@@ -126,8 +127,8 @@ impl Front {
         }
     }
 
-    /// Takes the public address's prefix off, if the proxy in front has left it on, and brings the paths of the REST API to
-    /// the one of their two spellings that is routed. Webhooks' paths are signed and stay as they are.
+    /// Takes the public address's prefix off, if the proxy in front has left it on, and brings the paths of the REST
+    /// API to the one of their two spellings that is routed. Webhooks' paths are signed and stay as they are.
     fn set_path(&self, request: &mut Request) -> Result<()> {
         let prefix = self.app.config.public_url.as_ref().map_or("", |url| url.path_prefix());
         let target = request.uri().path_and_query().map_or("/", |target| target.as_str());

@@ -20,8 +20,8 @@ use tracing::warn;
 
 /// Connections open at the same time; further ones wait in the system's queue.
 const CONNECTIONS: usize = 1800;
-/// Connections that the system keeps ready for us. Beyond them it drops what comes, which is tried again after one second, then
-/// two, then four: soon Twilio has waited too long.
+/// Connections that the system keeps ready for us. Beyond them it drops what comes, which is tried again after one
+/// second, then two, then four: soon Twilio has waited too long.
 const BACKLOG: u32 = 4096;
 /// How long a client may take for a request's head, and how long a kept connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,5 +1,5 @@
-//! Words spoken by the model's voices: made once, shared by all who ask for them at the same time, and kept for a while.
-//! A voice that fails is left alone for some time.
+//! Words spoken by the model's voices: made once, shared by all who ask for them at the same time, and kept for a
+//! while. A voice that fails is left alone for some time.
 
 use crate::llm::{Llm, LlmError};
 use bytes::Bytes;
@@ -95,13 +95,14 @@ impl Synthesiser {
         }
     }
 
-    /// The words as sound, at the latest after 8 seconds; even of a voice that rests, for a call needs them now. `None` when
-    /// they cannot be had.
+    /// The words as sound, at the latest after 8 seconds; even of a voice that rests, for a call needs them now. `None`
+    /// when they cannot be had.
     pub async fn sound(&self, text: &str, voice: &'static str) -> Option<Sound> {
         timeout(LONGEST, self.make(text, voice)).await.ok()?.ok()?.ok()
     }
 
-    /// Makes the words or joins those who wait for them, in a task of its own: nobody's leaving stops what others wait for.
+    /// Makes the words or joins those who wait for them, in a task of its own: nobody's leaving stops what others wait
+    /// for.
     fn make(&self, text: &str, voice: &'static str) -> JoinHandle<Result<Sound, Arc<LlmError>>> {
         let (this, text) = (self.clone(), text.to_owned());
         let task = async move {

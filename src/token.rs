@@ -1,5 +1,5 @@
-//! Names in URLs and parameters of ours that nobody can make up: what is named, until when, and a seal over both. Any gateway
-//! with the same auth token can read them, so they work whichever instance is asked.
+//! Names in URLs and parameters of ours that nobody can make up: what is named, until when, and a seal over both. Any
+//! gateway with the same auth token can read them, so they work whichever instance is asked.
 
 use crate::clock::Micros;
 use base64::Engine;
@@ -18,8 +18,8 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// A sealer whose keys are derived from the account's auth tokens, of which there must be one: it seals with the first and
-    /// opens what was sealed with any, so that instances understand each other while the token is changed.
+    /// A sealer whose keys are derived from the account's auth tokens, of which there must be one: it seals with the
+    /// first and opens what was sealed with any, so that instances understand each other while the token is changed.
     pub fn new(auth_tokens: &[SecretString]) -> Self {
         Self { keys: auth_tokens.iter().map(derive).collect() }
     }

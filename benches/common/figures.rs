@@ -23,8 +23,9 @@ pub fn machine() -> String {
     )
 }
 
-/// What memory costs on this machine that nobody has touched for two seconds: some hosts take it away from their guests, and whatever
-/// runs first after a pause waits until it is back. Ordinary machines need a tenth of a microsecond a page.
+/// What memory costs on this machine that nobody has touched for two seconds: some hosts take it away from their
+/// guests, and whatever runs first after a pause waits until it is back. Ordinary machines need a tenth of a
+/// microsecond a page.
 pub fn idle_memory() -> String {
     const IDLE: Duration = Duration::from_secs(2);
     const PAGE: usize = 4096;

@@ -1,5 +1,5 @@
-//! The forms Twilio sends, signed by a signer of the bench's own: written from Twilio's description, not from the gateway's
-//! code.
+//! The forms Twilio sends, signed by a signer of the bench's own: written from Twilio's description, not from the
+//! gateway's code.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

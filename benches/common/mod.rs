@@ -10,8 +10,8 @@ pub mod text;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
-/// Runs the bench of this name, when it is asked for: `cargo test --all-targets` starts benches too. It and the gateway may have
-/// so many `open_files`.
+/// Runs the bench of this name, when it is asked for: `cargo test --all-targets` starts benches too. It and the gateway
+/// may have so many `open_files`.
 pub fn bench(name: &str, open_files: u64, run: impl FnOnce() -> Result<(), Failure>) -> ExitCode {
     if !std::env::args().any(|argument| argument == "--bench") {
         println!("Nothing to test here; cargo bench --bench {name} measures.");

@@ -36,8 +36,8 @@ pub struct Memory {
 }
 
 impl Server {
-    /// Starts the gateway with a new database, `model` as its model, and `settings` besides. When this returns it is ready, and
-    /// [`OWNER`] belongs to a user, so that no webhook makes a user of its own.
+    /// Starts the gateway with a new database, `model` as its model, and `settings` besides. When this returns it is
+    /// ready, and [`OWNER`] belongs to a user, so that no webhook makes a user of its own.
     pub async fn start(model: SocketAddr, settings: &[(&str, &str)]) -> Result<Self, Failure> {
         // Beside the build, not in the temporary folder: that may lie in memory, where a durable write costs nothing.
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));

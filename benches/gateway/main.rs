@@ -1,9 +1,10 @@
 //! What the gateway costs: `just bench`, which is `cargo bench --bench gateway`.
 //!
-//! First the two pure steps of every webhook, timed in this process. Then the release binary on a free loopback port, with a
-//! temporary SQLite file (`synchronous=FULL`) and a scripted model of ours that answers at once, under signed load from 64
-//! connections that are kept alive. Every answer is checked; a wrong one ends the bench. Server, model and load share the
-//! machine's cores, so requests a second are a lower bound; the server's CPU time per request is the steadier figure.
+//! First the two pure steps of every webhook, timed in this process. Then the release binary on a free loopback port,
+//! with a temporary SQLite file (`synchronous=FULL`) and a scripted model of ours that answers at once, under signed
+//! load from 64 connections that are kept alive. Every answer is checked; a wrong one ends the bench. Server, model and
+//! load share the machine's cores, so requests a second are a lower bound; the server's CPU time per request is the
+//! steadier figure.
 //!
 //! The part with the server reads `/proc`, so it runs on Linux only.
 

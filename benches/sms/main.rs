@@ -1,10 +1,10 @@
 //! How texts are answered: `just bench-sms`, which is `cargo bench --bench sms`.
 //!
-//! The release binary on a free loopback port, with a temporary SQLite file (`synchronous=FULL`), a scripted model and a server
-//! that takes what is sent through Twilio's REST API. First texts over 64 connections with a model that answers at once; then
-//! ten thousand people who write in the same moment, each over a connection of their own, to a model that takes a second. Each
-//! text must have exactly one reply, in the answer to its webhook or by REST; all replies are counted. Everything shares the
-//! machine's cores, so the figures are a lower bound.
+//! The release binary on a free loopback port, with a temporary SQLite file (`synchronous=FULL`), a scripted model and
+//! a server that takes what is sent through Twilio's REST API. First texts over 64 connections with a model that
+//! answers at once; then ten thousand people who write in the same moment, each over a connection of their own, to a
+//! model that takes a second. Each text must have exactly one reply, in the answer to its webhook or by REST; all
+//! replies are counted. Everything shares the machine's cores, so the figures are a lower bound.
 //!
 //! Reads `/proc`, so it runs on Linux only.
 
@@ -31,7 +31,8 @@ const WARM_UP: usize = 2_000;
 const COUNTED: usize = 20_000;
 /// People who write in the same moment.
 const AT_ONCE: usize = 10_000;
-/// Files that the gateway and this process may have open: a connection for each of those people, and those to the model.
+/// Files that the gateway and this process may have open: a connection for each of those people, and those to the
+/// model.
 const OPEN_FILES: u64 = 16_384;
 /// How long the slow model takes.
 const SLOW: Duration = Duration::from_secs(1);

@@ -1,13 +1,13 @@
 //! How fast a caller hears the model: `just bench-voice`, which is `cargo bench --bench voice`.
 //!
-//! The release binary on a free loopback port with a temporary SQLite file (`synchronous=FULL`), a scripted model of ours that
-//! speaks at a pace, and callers of ours that follow TwiML at speaking speed. Every word is checked; one that is lost, doubled
-//! or out of order makes the bench fail, a missed bar does not. Gateway, model and callers share the machine's cores, and
-//! every delay of theirs counts against the gateway.
+//! The release binary on a free loopback port with a temporary SQLite file (`synchronous=FULL`), a scripted model of
+//! ours that speaks at a pace, and callers of ours that follow TwiML at speaking speed. Every word is checked; one that
+//! is lost, doubled or out of order makes the bench fail, a missed bar does not. Gateway, model and callers share the
+//! machine's cores, and every delay of theirs counts against the gateway.
 //!
-//! The bars are for calls that begin evenly over the length of a turn, so that at every moment some speak and some listen, and
-//! for calls that begin within two seconds and so leave the gateway idle together; what 200 calls cost that begin in the same
-//! moment is printed beside.
+//! The bars are for calls that begin evenly over the length of a turn, so that at every moment some speak and some
+//! listen, and for calls that begin within two seconds and so leave the gateway idle together; what 200 calls cost that
+//! begin in the same moment is printed beside.
 //!
 //! It reads `/proc`, so it runs on Linux only.
 
@@ -50,7 +50,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // One task for all callers: tokio's budget for a task, meant for one connection, would have them wait for each other.
+    // One task for all callers: tokio's budget for a task, meant for one connection, would have them wait for each
+    // other.
     runtime.block_on(unconstrained(async {
         tokio::time::timeout(LIMIT, measure()).await.map_err(|_| format!("not done after {LIMIT:?}"))?
     }))

@@ -46,8 +46,8 @@ pub fn heading(text: &str) {
     println!("\n{text:<60} {:>9} {:>9}", "p50 ms", "p99 ms");
 }
 
-/// A load of calls over webhooks, with or without bars for how long things take; whether all words were heard as they were
-/// written.
+/// A load of calls over webhooks, with or without bars for how long things take; whether all words were heard as they
+/// were written.
 pub fn calls(mut calls: Calls, spent: &Spent, bars: bool) -> bool {
     let bar = |millis: f64| bars.then_some(millis);
     figure("the first sentence is written -> it is told", &mut calls.first_words, bar(50.0), bar(100.0));

@@ -1,5 +1,5 @@
-//! What the model says: every word is one of its kind, so that a lost, doubled or strayed one is seen, and the time at which
-//! each token was written is kept.
+//! What the model says: every word is one of its kind, so that a lost, doubled or strayed one is seen, and the time at
+//! which each token was written is kept.
 
 use crate::common::Failure;
 use std::collections::HashMap;

@@ -14,8 +14,8 @@ pub const CALLS: usize = 200;
 /// Sentences of an answer.
 const SENTENCES: usize = 8;
 
-/// [`CALLS`] calls of so many turns that begin evenly spread over `spread`. The caller breaks in as soon as the last part of an
-/// answer begins; `first` is the number of the first call.
+/// [`CALLS`] calls of so many turns that begin evenly spread over `spread`. The caller breaks in as soon as the last
+/// part of an answer begins; `first` is the number of the first call.
 pub async fn speak(
     server: &Server,
     script: &Script,

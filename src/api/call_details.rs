@@ -27,8 +27,8 @@ struct CallTurn {
     turn: i64,
     /// What was said; empty where the gateway had called and the assistant spoke first.
     input_text: String,
-    /// What was answered, or is there of an answer that is being given, about a second late; null while there is nothing, and
-    /// for good when the model failed.
+    /// What was answered, or is there of an answer that is being given, about a second late; null while there is
+    /// nothing, and for good when the model failed.
     gpt_response: Nullable<String>,
     /// What of the answer was heard, when it was not all.
     heard_text: Nullable<String>,

@@ -33,8 +33,8 @@ const RINGS_SECONDS: u64 = 30;
 struct CallOrder {
     /// The user who is called.
     user_id: Id,
-    /// The number that is called: the user's own `phone_number` or `forward_number`, never one of the gateway's. Left out,
-    /// it is the user's `phone_number`, or `forward_number` when that one is missing or is the gateway's.
+    /// The number that is called: the user's own `phone_number` or `forward_number`, never one of the gateway's. Left
+    /// out, it is the user's `phone_number`, or `forward_number` when that one is missing or is the gateway's.
     #[oai(nullable)]
     to: Option<Text<PhoneNumber>>,
     /// Why the user is called, in words for the model; an answering machine may be told them.
@@ -55,19 +55,19 @@ pub(super) struct CallsApi;
 impl CallsApi {
     /// Call a user
     ///
-    /// The assistant speaks first, with the purpose in mind. An answering machine is told the same after its beep, and a fax
-    /// is hung up on. The answer comes as soon as Twilio has taken the call; see `GET /calls/{call_sid}` for what becomes of
-    /// it. Calls are no texts: people who want no texts may be called. When it is unknown whether Twilio took the call
-    /// (503 that says so), look before you try again: with the same key no second call is placed.
+    /// The assistant speaks first, with the purpose in mind. An answering machine is told the same after its beep, and
+    /// a fax is hung up on. The answer comes as soon as Twilio has taken the call; see `GET /calls/{call_sid}` for what
+    /// becomes of it. Calls are no texts: people who want no texts may be called. When it is unknown whether Twilio
+    /// took the call (503 that says so), look before you try again: with the same key no second call is placed.
     #[oai(path = "/", method = "post", operation_id = "placeCall")]
     async fn place(
         &self,
         _admin: Admin,
         app: Data<&Arc<App>>,
-        /// The client's own name for this request, kept for 24 hours. Its repetition, with the same key and body, gets the
-        /// first answer again and places no second call: also when the answer was that the outcome is unknown. A request that
-        /// came to nothing may be repeated. Another body is 422; while the first request is in flight, or when it was
-        /// interrupted, 409.
+        /// The client's own name for this request, kept for 24 hours. Its repetition, with the same key and body, gets
+        /// the first answer again and places no second call: also when the answer was that the outcome is unknown. A
+        /// request that came to nothing may be repeated. Another body is 422; while the first request is in flight, or
+        /// when it was interrupted, 409.
         #[oai(name = "Idempotency-Key")]
         key: InHeader<Option<Text<IdempotencyKey>>>,
         body: JsonBody<CallOrder>,

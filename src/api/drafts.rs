@@ -23,7 +23,8 @@ use tracing::info;
 #[derive(Object)]
 #[oai(example)]
 struct DraftOrder {
-    /// What is sent in place of the draft's own words; left out, they are sent as they are. A draft without words needs some.
+    /// What is sent in place of the draft's own words; left out, they are sent as they are. A draft without words needs
+    /// some.
     #[oai(nullable)]
     text: Option<Text<SmsBody>>,
 }
@@ -42,8 +43,9 @@ pub(super) struct DraftsApi;
 impl DraftsApi {
     /// List a user's drafts
     ///
-    /// The texts whose replies wait for a person: of a user with `auto_reply_enabled` false, and those of which the model was
-    /// unsure; one it gave no usable answer to has no words. Newest first. The next page begins before the last id of this one.
+    /// The texts whose replies wait for a person: of a user with `auto_reply_enabled` false, and those of which the
+    /// model was unsure; one it gave no usable answer to has no words. Newest first. The next page begins before the
+    /// last id of this one.
     #[oai(path = "/drafts", method = "get", operation_id = "listDrafts")]
     async fn list(
         &self,
@@ -66,10 +68,10 @@ impl DraftsApi {
 
     /// Send a draft
     ///
-    /// Queues the draft as the reply to its text, from the number that was written to; in several numbered messages, if one does not
-    /// hold it. It is sent once: a second wish to send it
-    /// is 409, as is one to send what was discarded, or to write to somebody who does not want it, or whose last WhatsApp
-    /// message is over 24 hours old: the draft is kept until they write again.
+    /// Queues the draft as the reply to its text, from the number that was written to; in several numbered messages, if
+    /// one does not hold it. It is sent once: a second wish to send it is 409, as is one to send what was discarded, or
+    /// to write to somebody who does not want it, or whose last WhatsApp message is over 24 hours old: the draft is
+    /// kept until they write again.
     #[oai(path = "/:id/send", method = "post", operation_id = "sendDraft")]
     async fn send(
         &self,

@@ -46,8 +46,8 @@ pub(super) struct Turn {
     input_text: String,
     /// What was answered; null while there is no answer, and for good when the model failed.
     gpt_response: Nullable<String>,
-    /// What of the answer reached the caller, when it was not all: the caller hung up or broke in, or the answer came too
-    /// late. Only this is told to the model later. Null when all was heard.
+    /// What of the answer reached the caller, when it was not all: the caller hung up or broke in, or the answer came
+    /// too late. Only this is told to the model later. Null when all was heard.
     heard_text: Nullable<String>,
     /// Tokens of the prompt.
     input_tokens: i64,

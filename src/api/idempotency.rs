@@ -1,7 +1,8 @@
-//! Requests that must not be carried out twice: with the header `Idempotency-Key` a repetition gets the first answer again.
+//! Requests that must not be carried out twice: with the header `Idempotency-Key` a repetition gets the first answer
+//! again.
 //!
-//! Only answers to what was done, or may have been done, are kept. A request that came to nothing is forgotten, so that it
-//! may be tried again with the same key; one whose end is unknown is never tried again.
+//! Only answers to what was done, or may have been done, are kept. A request that came to nothing is forgotten, so that
+//! it may be tried again with the same key; one whose end is unknown is never tried again.
 
 use super::outcome::Created;
 use super::problem::{PROBLEM_JSON, Problem};
@@ -61,8 +62,8 @@ impl<T> Once<T> {
     /// that nothing was done.
     ///
     /// # Errors
-    /// 409 while the first request is in flight or when nobody knows how it ended, 422 when the key is another body's, and
-    /// whatever `work` fails with.
+    /// 409 while the first request is in flight or when nobody knows how it ended, 422 when the key is another body's,
+    /// and whatever `work` fails with.
     pub(super) async fn of(
         app: &Arc<App>,
         request: Option<KeyedRequest>,

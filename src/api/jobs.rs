@@ -85,7 +85,8 @@ pub(super) struct JobsApi;
 impl JobsApi {
     /// List what is to be done
     ///
-    /// What waits, what is being done and what was given up; newest first. The next page begins before the last id of this one.
+    /// What waits, what is being done and what was given up; newest first. The next page begins before the last id of
+    /// this one.
     #[oai(path = "/", method = "get", operation_id = "listJobs")]
     async fn list(
         &self,

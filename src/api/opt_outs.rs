@@ -20,7 +20,8 @@ use std::sync::Arc;
 struct OptOut {
     /// The address that is not written to, as Twilio names it.
     peer_number: String,
-    /// The number of the gateway that does not write to it, or the Messaging Service (`MG…`) none of whose numbers does.
+    /// The number of the gateway that does not write to it, or the Messaging Service (`MG…`) none of whose numbers
+    /// does.
     own_number: String,
     /// Twilio's MessageSid of the text that said so; null when Twilio refused to send.
     message_sid: Nullable<String>,
@@ -110,7 +111,8 @@ impl OptOutsApi {
     }
 }
 
-/// A field of a CSV file (RFC 4180) that no spreadsheet takes for a formula. Telephone numbers begin with a plus and are none.
+/// A field of a CSV file (RFC 4180) that no spreadsheet takes for a formula. Telephone numbers begin with a plus and
+/// are none.
 fn csv_field(value: &str) -> String {
     let is_formula = value.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) && !is_e164(value);
     let guard = if is_formula { "'" } else { "" };

@@ -114,8 +114,8 @@ struct Given {
     /// Where the owner of one of our numbers is reached, in E.164 form; null takes it away.
     #[oai(nullable)]
     forward_number: MaybeUndefined<Text<PhoneNumber>>,
-    /// How the user's calls are carried: `gather` (webhooks) or `relay` (ConversationRelay); null leaves it to the setting
-    /// `VOICE_TRANSPORT`.
+    /// How the user's calls are carried: `gather` (webhooks) or `relay` (ConversationRelay); null leaves it to the
+    /// setting `VOICE_TRANSPORT`.
     #[oai(nullable)]
     voice_transport: MaybeUndefined<Text<TransportName>>,
     /// The user's time zone by its IANA name, in any case; null leaves it to the setting `DEFAULT_TIME_ZONE`.

@@ -45,18 +45,18 @@ pub(super) struct SendsApi;
 impl SendsApi {
     /// Send a user a text
     ///
-    /// Queues a text from the first of `TWILIO_PHONE_NUMBERS` (without any, of those in `TWILIO_ACCOUNTS`), or through the
-    /// Messaging Service of its account; in several numbered messages, if one does not hold it. In quiet hours
-    /// (`SMS_QUIET_HOURS`, by the user's time zone) it waits for their end. The history tells what becomes of it. Nothing is
-    /// sent to inactive users and to people who want no texts (409). When it is unknown whether the text was queued (503 that
-    /// says so), repeat the request with the same key: no second one is.
+    /// Queues a text from the first of `TWILIO_PHONE_NUMBERS` (without any, of those in `TWILIO_ACCOUNTS`), or through
+    /// the Messaging Service of its account; in several numbered messages, if one does not hold it. In quiet hours
+    /// (`SMS_QUIET_HOURS`, by the user's time zone) it waits for their end. The history tells what becomes of it.
+    /// Nothing is sent to inactive users and to people who want no texts (409). When it is unknown whether the text was
+    /// queued (503 that says so), repeat the request with the same key: no second one is.
     #[oai(path = "/send", method = "post", operation_id = "sendSms")]
     async fn send(
         &self,
         _admin: Admin,
         app: Data<&Arc<App>>,
-        /// The client's own name for this request, kept for 24 hours. Its repetition, with the same key and body, gets the
-        /// first answer again and sends no second text, whatever became of the first one. Another body is 422.
+        /// The client's own name for this request, kept for 24 hours. Its repetition, with the same key and body, gets
+        /// the first answer again and sends no second text, whatever became of the first one. Another body is 422.
         #[oai(name = "Idempotency-Key")]
         key: InHeader<Option<Text<IdempotencyKey>>>,
         body: JsonBody<TextOrder>,

@@ -1,4 +1,5 @@
-//! `TWILIO_ACCOUNTS`: the accounts that are served beside the main one. No fault quotes what is given: there are tokens in it.
+//! `TWILIO_ACCOUNTS`: the accounts that are served beside the main one. No fault quotes what is given: there are tokens
+//! in it.
 
 use super::AccountSid;
 use super::env::Read;

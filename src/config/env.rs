@@ -60,8 +60,8 @@ impl<'a> Env<'a> {
         self.keep(name, read(&value).map_err(|problem| format!("{problem}, but is {}", quote(&value))))
     }
 
-    /// Like [`Env::optional`] for a value that may hold a password or a phone number, or a key put into the wrong place:
-    /// a fault does not quote it.
+    /// Like [`Env::optional`] for a value that may hold a password or a phone number, or a key put into the wrong
+    /// place: a fault does not quote it.
     pub fn private<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Read<T>) -> Option<T> {
         let value = self.value(name)?;
         self.keep(name, read(&value))

@@ -1,7 +1,7 @@
 //! Reads every setting, and checks those that must fit together.
 //!
-//! Every variable is asked for whatever the others hold: so all faults are found in one go, and so the list of variables
-//! can be gathered by watching.
+//! Every variable is asked for whatever the others hold: so all faults are found in one go, and so the list of
+//! variables can be gathered by watching.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;

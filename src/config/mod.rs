@@ -1,7 +1,7 @@
 //! Typed settings, read once at start from the environment and the `.env` file.
 //!
-//! Every setting's meaning, unit, range and default for operators is in `.env.template`; a test keeps that file and this
-//! module equal. Nothing else in the crate reads the environment.
+//! Every setting's meaning, unit, range and default for operators is in `.env.template`; a test keeps that file and
+//! this module equal. Nothing else in the crate reads the environment.
 
 mod account_sid;
 mod accounts;

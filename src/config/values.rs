@@ -137,8 +137,8 @@ pub(super) fn speech_model(text: &str) -> Read<String> {
     }
 }
 
-/// A comma-separated list of at most 500 words and phrases of at most 100 characters each, as `<Gather hints>` takes it. In
-/// all they leave room for the answer in a document, which may have 64 kB.
+/// A comma-separated list of at most 500 words and phrases of at most 100 characters each, as `<Gather hints>` takes
+/// it. In all they leave room for the answer in a document, which may have 64 kB.
 pub(super) fn speech_hints(text: &str) -> Read<String> {
     let hints = list(text, |hint| match hint.chars().count() {
         ..=100 => line(hint),

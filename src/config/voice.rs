@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct VoiceConfig {
     /// How long one webhook waits for words before it plays a short wait, at most 10 s (`VOICE_REPLY_BUDGET`).
     pub reply_budget: Duration,
-    /// How long a caller waits in all without hearing new words before an apology; words that are being spoken do not count.
-    /// At least the budget, at most 300 s (`VOICE_PATIENCE`).
+    /// How long a caller waits in all without hearing new words before an apology; words that are being spoken do not
+    /// count. At least the budget, at most 300 s (`VOICE_PATIENCE`).
     pub patience: Duration,
     /// How calls are carried whose user has no preference (`VOICE_TRANSPORT`).
     pub transport: Transport,

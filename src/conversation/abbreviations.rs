@@ -1,7 +1,7 @@
 //! What a full stop may stand after without ending a sentence, by language.
 
-/// The abbreviations of a language, without their last full stop and separated by blanks. One in lower case is known with a
-/// capital too. Single letters ("z. B.", "J. R. Tolkien") need no entry.
+/// The abbreviations of a language, without their last full stop and separated by blanks. One in lower case is known
+/// with a capital too. Single letters ("z. B.", "J. R. Tolkien") need no entry.
 #[derive(Debug)]
 pub(super) struct Abbreviations {
     language: &'static str,

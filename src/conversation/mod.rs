@@ -1,4 +1,5 @@
-//! The conversation: whose it is, what the model is told, what it answers, and how that is spoken. Knows no HTTP and no TwiML.
+//! The conversation: whose it is, what the model is told, what it answers, and how that is spoken. Knows no HTTP and no
+//! TwiML.
 
 mod abbreviations;
 pub mod call;

@@ -1,5 +1,5 @@
-//! How much of an answer is told at once. What is told before the answer is complete cannot be broken into, so it is short;
-//! but while it is spoken the next words have to be written.
+//! How much of an answer is told at once. What is told before the answer is complete cannot be broken into, so it is
+//! short; but while it is spoken the next words have to be written.
 
 use super::speech::{DOCUMENT_BYTES, escaped_len, says, speaking_time};
 use std::time::Duration;
@@ -16,8 +16,8 @@ pub struct NextPart {
     pub says: Vec<String>,
 }
 
-/// The next part of an answer, from the sentences that are not told yet: all of them when the answer is `complete`, else so
-/// much that the next sentence can be written meanwhile; never more than one document holds.
+/// The next part of an answer, from the sentences that are not told yet: all of them when the answer is `complete`,
+/// else so much that the next sentence can be written meanwhile; never more than one document holds.
 pub fn next_part(fresh: &[String], complete: bool) -> NextPart {
     let (mut time, mut bytes, mut count) = (Duration::ZERO, 0, 0);
     for sentence in fresh {

@@ -1,5 +1,5 @@
-//! Whose a call or text is: the caller's own, if the caller is a user; else the user's whose number was called; else a new
-//! user's. And with whom the user then speaks: the peer, which keeps two callers of one owner apart.
+//! Whose a call or text is: the caller's own, if the caller is a user; else the user's whose number was called; else a
+//! new user's. And with whom the user then speaks: the peer, which keeps two callers of one owner apart.
 
 use crate::clock::{Clock, Micros};
 use crate::config::{Config, Transport, UnknownCallers};
@@ -63,8 +63,8 @@ impl Person {
 pub struct Party {
     /// The user.
     pub person: Arc<Person>,
-    /// Empty when the users themselves speak; the other side's address when the user is the owner of the called number; the
-    /// CallSid (or MessageSid) when the other side is unknown.
+    /// Empty when the users themselves speak; the other side's address when the user is the owner of the called number;
+    /// the CallSid (or MessageSid) when the other side is unknown.
     pub peer: String,
 }
 
@@ -99,7 +99,8 @@ impl Directory {
         }
     }
 
-    /// Whose a call or text from `from` to `to` is; `sid` names it. `None` when it is nobody's and strangers are refused.
+    /// Whose a call or text from `from` to `to` is; `sid` names it. `None` when it is nobody's and strangers are
+    /// refused.
     ///
     /// # Errors
     /// When the database fails.

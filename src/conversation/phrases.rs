@@ -1,5 +1,5 @@
-//! The fixed sentences of each language, and what callers say in it that needs no model: built in, or from the operator's
-//! folder.
+//! The fixed sentences of each language, and what callers say in it that needs no model: built in, or from the
+//! operator's folder.
 
 mod heard;
 #[cfg(test)]
@@ -71,8 +71,8 @@ pub struct Phrases {
     human_wishes: Vec<Phrase>,
     /// How a caller asks to leave a message.
     voicemail_wishes: Vec<Phrase>,
-    /// What may stand around a wish without making it anything else; unlike a courtesy it never declines, since "no" turns
-    /// "operator" into the opposite.
+    /// What may stand around a wish without making it anything else; unlike a courtesy it never declines, since "no"
+    /// turns "operator" into the opposite.
     pleas: Vec<Phrase>,
 }
 
@@ -100,8 +100,8 @@ const BUILT_IN: &[(&str, &str)] =
     built_in!("ar" "de" "en" "es" "fr" "hi" "it" "ja" "ko" "nl" "pl" "pt" "ru" "sv" "tr" "zh");
 
 impl PhraseBook {
-    /// The sentences from `phrases/<language>.toml` in the operator's folder `dir`, or the built-in ones of a language for
-    /// which the folder has no file.
+    /// The sentences from `phrases/<language>.toml` in the operator's folder `dir`, or the built-in ones of a language
+    /// for which the folder has no file.
     ///
     /// # Errors
     /// The first file that cannot be read, lacks a sentence or has an unknown one.
@@ -131,8 +131,8 @@ impl PhraseBook {
 }
 
 impl Phrases {
-    /// Whether the caller says goodbye and nothing else: the whole utterance consists of goodbyes and courtesies. "Don't say
-    /// goodbye yet" does not.
+    /// Whether the caller says goodbye and nothing else: the whole utterance consists of goodbyes and courtesies.
+    /// "Don't say goodbye yet" does not.
     pub fn is_goodbye(&self, utterance: &str) -> bool {
         consists_of(utterance, &self.goodbyes, &self.courtesies)
     }

@@ -1,5 +1,5 @@
-//! From Markdown as a model streams it to the words of it, character by character: how the text was cut into pieces makes no
-//! difference, and no more is held back than may still turn out to be markup.
+//! From Markdown as a model streams it to the words of it, character by character: how the text was cut into pieces
+//! makes no difference, and no more is held back than may still turn out to be markup.
 
 mod characters;
 mod line_start;
@@ -8,12 +8,14 @@ mod links;
 use characters::{is_blank, stop_after, wants_stop};
 pub(super) use characters::{is_closing, is_forbidden, is_speakable};
 
-/// Marks where a block (a paragraph, an item, a heading, a table row) is over. White space in Markdown, so no text holds it.
+/// Marks where a block (a paragraph, an item, a heading, a table row) is over. White space in Markdown, so no text
+/// holds it.
 pub(super) const BLOCK_END: char = '\u{2029}';
 
-/// Takes Markdown as a model streams it and gives the words that can be read aloud, as they come: emphasis, headings, list and
-/// code marks, table bars, link targets, pictographs and characters XML forbids are gone, white space is one blank, and a line
-/// that ended without punctuation gets a full stop, so that a voice pauses. Markup without its counterpart costs no word.
+/// Takes Markdown as a model streams it and gives the words that can be read aloud, as they come: emphasis, headings,
+/// list and code marks, table bars, link targets, pictographs and characters XML forbids are gone, white space is one
+/// blank, and a line that ended without punctuation gets a full stop, so that a voice pauses. Markup without its
+/// counterpart costs no word.
 #[derive(Debug, Default)]
 pub struct Plain {
     place: Place,

@@ -1,5 +1,6 @@
-//! An answer on a call while the model gives it: its words, and what it does besides speaking. A tool that does something
-//! which the answer goes on after (another language, a text message) is run here, and the model told what came of it.
+//! An answer on a call while the model gives it: its words, and what it does besides speaking. A tool that does
+//! something which the answer goes on after (another language, a text message) is run here, and the model told what
+//! came of it.
 
 use super::doer::Doer;
 use super::tools::{self, Action};

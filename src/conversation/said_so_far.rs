@@ -1,5 +1,5 @@
-//! What is being said on calls over ConversationRelay, stored for all of them together: a statement for each would keep the
-//! database from what callers wait for.
+//! What is being said on calls over ConversationRelay, stored for all of them together: a statement for each would keep
+//! the database from what callers wait for.
 
 use crate::db::Db;
 use crate::db::relay::SoFar;
@@ -35,8 +35,8 @@ impl SaidSoFar {
         Self { waiting: said, stop, task }
     }
 
-    /// Has this stored soon, and waits for nothing. What finds too much waiting is left out: there will be more of the answer,
-    /// or its end.
+    /// Has this stored soon, and waits for nothing. What finds too much waiting is left out: there will be more of the
+    /// answer, or its end.
     pub fn store(&self, said: SoFar) {
         self.waiting.try_send(said).ok();
     }

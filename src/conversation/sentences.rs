@@ -9,8 +9,8 @@ use crate::twilio::voices::Language;
 /// A longer sentence is cut, in characters.
 const LONGEST: usize = 300;
 
-/// Cuts a streamed Markdown answer into sentences that can be read aloud. Each holds a letter or a digit, no white space at
-/// its ends, and at most 300 characters.
+/// Cuts a streamed Markdown answer into sentences that can be read aloud. Each holds a letter or a digit, no white
+/// space at its ends, and at most 300 characters.
 #[derive(Debug)]
 pub struct Sentences {
     plain: Plain,
@@ -209,8 +209,8 @@ impl Sentences {
         self.ending = None;
     }
 
-    /// Cuts what has become longer than a sentence may be: where it may have ended, else after a comma and the like, else
-    /// between words, else between characters.
+    /// Cuts what has become longer than a sentence may be: where it may have ended, else after a comma and the like,
+    /// else between words, else between characters.
     fn cut_long(&mut self, sentences: &mut Vec<String>) {
         let limit = self.text.char_indices().nth(LONGEST).map_or(self.text.len(), |(at, _)| at);
         let text = &self.text[..limit];
@@ -244,7 +244,8 @@ fn is_fragment(text: &str) -> bool {
     }
 }
 
-/// Whether a character is nothing to begin a sentence with: the blank after the one before, its marks, its closing quotes.
+/// Whether a character is nothing to begin a sentence with: the blank after the one before, its marks, its closing
+/// quotes.
 fn is_left_behind(c: char) -> bool {
     c == ' ' || is_mark(c) && c != '.' || is_closing(c) && !matches!(c, '"' | '\'' | '“' | '«')
 }

@@ -65,7 +65,8 @@ pub enum AnswerError {
 }
 
 impl ConversationService {
-    /// A service that speaks with `llm` and remembers in `db`. The operator's `system_prompt` replaces the built-in role.
+    /// A service that speaks with `llm` and remembers in `db`. The operator's `system_prompt` replaces the built-in
+    /// role.
     pub fn new(
         db: Db,
         llm: Arc<Llm>,
@@ -97,8 +98,9 @@ impl ConversationService {
         })
     }
 
-    /// The model's answer to `words` on a call as it is given, after what is there of it already; without words the assistant
-    /// speaks first. `turn_id` is the row of the turn. Nothing is asked before the first poll; dropping the reply ends the request.
+    /// The model's answer to `words` on a call as it is given, after what is there of it already; without words the
+    /// assistant speaks first. `turn_id` is the row of the turn. Nothing is asked before the first poll; dropping the
+    /// reply ends the request.
     ///
     /// # Errors
     /// When the history cannot be read.

@@ -21,8 +21,8 @@ pub fn spoken(answer: &str) -> Vec<String> {
     within_document(split(&answer).into_iter().map(str::to_owned))
 }
 
-/// Joins sentences, clean ones as [`super::sentences::Sentences`] makes them, into as few texts as fit a `Say` each and one
-/// document together. What does not fit the document is left out.
+/// Joins sentences, clean ones as [`super::sentences::Sentences`] makes them, into as few texts as fit a `Say` each and
+/// one document together. What does not fit the document is left out.
 pub fn says(sentences: &[impl AsRef<str>]) -> Vec<String> {
     let mut says: Vec<(String, Size)> = Vec::new();
     for part in sentences.iter().flat_map(|sentence| split(sentence.as_ref())) {
@@ -141,8 +141,8 @@ fn fitting(text: &str) -> usize {
     text.len()
 }
 
-/// Where a text that is too long is best cut: after its last sentence, else before its last word, else at its end; never in
-/// the first half, so that cutting gets on. In bytes, from 1.
+/// Where a text that is too long is best cut: after its last sentence, else before its last word, else at its end;
+/// never in the first half, so that cutting gets on. In bytes, from 1.
 pub fn cut_at(text: &str) -> usize {
     let half = text.len() / 2;
     let after_sentence = text.char_indices().rev().find_map(|(at, c)| {

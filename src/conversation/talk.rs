@@ -74,9 +74,9 @@ impl Talk {
         self.up_to(self.text.len())
     }
 
-    /// What of the answer was heard, when the caller broke in after `utterance`: Twilio's account of what was spoken, which
-    /// may be only the end of it and have other blanks and signs than ours. What cannot be found in the talk counts as it
-    /// is told, but never for more than there is.
+    /// What of the answer was heard, when the caller broke in after `utterance`: Twilio's account of what was spoken,
+    /// which may be only the end of it and have other blanks and signs than ours. What cannot be found in the talk
+    /// counts as it is told, but never for more than there is.
     pub fn heard(&self, utterance: &str) -> String {
         match self.find_end(utterance) {
             Some(end) => self.up_to(end),
@@ -117,8 +117,8 @@ impl Talk {
         answer.trim().to_owned()
     }
 
-    /// The byte after the first place where the letters of `utterance` stand in what was not heard before, and after the signs
-    /// that follow them.
+    /// The byte after the first place where the letters of `utterance` stand in what was not heard before, and after
+    /// the signs that follow them.
     fn find_end(&self, utterance: &str) -> Option<usize> {
         let wanted: Vec<char> = letters(utterance).map(|(_, letter)| letter).collect();
         let Some(last) = wanted.len().checked_sub(1) else { return Some(self.begun) };

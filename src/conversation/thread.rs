@@ -4,8 +4,8 @@ use crate::clock::{Micros, SECOND};
 use crate::db::conversations::Exchange;
 use crate::llm::Message;
 
-/// What the model is told in place of the person's words when a call that we placed is answered: the assistant speaks first. In
-/// the log such a turn has no words.
+/// What the model is told in place of the person's words when a call that we placed is answered: the assistant speaks
+/// first. In the log such a turn has no words.
 pub const CALL_ANSWERED: &str = "(the call is answered)";
 
 /// The same when a machine answered and waits for a message.
@@ -19,8 +19,8 @@ pub struct Thread {
     pub answer_was_late: bool,
 }
 
-/// The conversation that what is `said` now (at `now`) belongs to. `earlier` is newest first; it is followed back until two
-/// neighbours lie more than `timeout_seconds` apart.
+/// The conversation that what is `said` now (at `now`) belongs to. `earlier` is newest first; it is followed back until
+/// two neighbours lie more than `timeout_seconds` apart.
 pub fn thread(earlier: Vec<Exchange>, said: &str, now: Micros, timeout_seconds: i64) -> Thread {
     let timeout = timeout_seconds.saturating_mul(SECOND);
     let mut next_at = now;

@@ -1,5 +1,5 @@
-//! What a model may do on a call besides speaking. Each tool is offered only where the operator configured it, and what the
-//! model asks for is checked before anything happens.
+//! What a model may do on a call besides speaking. Each tool is offered only where the operator configured it, and what
+//! the model asks for is checked before anything happens.
 
 use crate::config::VoiceTool;
 use crate::llm;

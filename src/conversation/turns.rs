@@ -1,6 +1,7 @@
-//! Spoken turns: claimed once, answered sentence by sentence in a task of their own, and heard by whichever webhooks wait for
-//! them. What this process writes is heard through a channel; what another one writes is looked up in the database, which is
-//! where both meet. A turn whose process died is taken over and goes on after the sentences that are there.
+//! Spoken turns: claimed once, answered sentence by sentence in a task of their own, and heard by whichever webhooks
+//! wait for them. What this process writes is heard through a channel; what another one writes is looked up in the
+//! database, which is where both meet. A turn whose process died is taken over and goes on after the sentences that are
+//! there.
 
 use super::ConversationService;
 use super::call::OnCall;
@@ -30,7 +31,8 @@ const NEWS: usize = 256;
 
 /// A call is summed up this long after its first turn at the latest, when its end was not reported and it was closed.
 const SUMMED_UP_AFTER: Micros = FORGOTTEN_AFTER + 600 * SECOND;
-/// How many calls are remembered whose summary is queued; for a forgotten one the insert looks for an earlier turn again.
+/// How many calls are remembered whose summary is queued; for a forgotten one the insert looks for an earlier turn
+/// again.
 const REMEMBERED: u64 = 100_000;
 
 /// How far a turn is.
@@ -89,8 +91,8 @@ impl Turns {
         Self(Arc::new(Inner { db, clock, service, flights, news, tasks, talks }))
     }
 
-    /// Claims a turn for this process; `None` when it was claimed before. With a call's first turn its summary is put on the
-    /// list of jobs.
+    /// Claims a turn for this process; `None` when it was claimed before. With a call's first turn its summary is put
+    /// on the list of jobs.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
@@ -110,8 +112,8 @@ impl Turns {
         self.write(claim, call, new.turn, Expected { words: new.input_text, said: Vec::new() });
     }
 
-    /// How far a turn of a call is, once there are more than `told` sentences or it is over, at the latest at `deadline`;
-    /// `None` when there is no such turn. A turn that nobody answers any more is taken over.
+    /// How far a turn of a call is, once there are more than `told` sentences or it is over, at the latest at
+    /// `deadline`; `None` when there is no such turn. A turn that nobody answers any more is taken over.
     ///
     /// # Errors
     /// When the database fails.
@@ -209,7 +211,8 @@ impl Flight {
         let has_news = |progress: &Progress| progress.sentences.len() > told || progress.ending.is_some();
         let in_time = matches!(timeout_at(deadline, self.progress.wait_for(has_news)).await, Ok(Ok(_)));
         let goes_on = self.progress.borrow().goes_on;
-        // An answer that comes at once is told at once, so that the caller can break in; its end may still have to be stored.
+        // An answer that comes at once is told at once, so that the caller can break in; its end may still have to be
+        // stored.
         if in_time && !goes_on {
             let over = self.progress.wait_for(|progress| progress.ending.is_some());
             timeout_at(Instant::now() + AT_ONCE, over).await.ok();

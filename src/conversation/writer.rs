@@ -204,8 +204,8 @@ impl TurnWriter {
         }
     }
 
-    /// Renews the lease, which survives that it once cannot be renewed. News that the caller hung up may be lost, or come before
-    /// this process answers the turn; they are seen here at the latest.
+    /// Renews the lease, which survives that it once cannot be renewed. News that the caller hung up may be lost, or
+    /// come before this process answers the turn; they are seen here at the latest.
     async fn give_sign_of_life(&self) -> Result<(), Break> {
         match self.db.renew_turn(self.claim).await {
             Ok(Lease::Renewed) => Ok(()),
@@ -234,8 +234,8 @@ impl TurnWriter {
 }
 
 impl Draft {
-    /// Takes what was `said` and all that is there already besides, for one write serves it: the sentences it completes, and
-    /// the answer's end if it has come.
+    /// Takes what was `said` and all that is there already besides, for one write serves it: the sentences it
+    /// completes, and the answer's end if it has come.
     fn take(
         &mut self,
         said: Result<Said, LlmError>,

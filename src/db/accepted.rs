@@ -17,8 +17,8 @@ macro_rules! lane_is_free {
     };
 }
 
-/// Why a new text is not to be answered, if there is a reason: its sender told us to stop, or its peer got as many replies
-/// as it may in ten minutes, which only machines that answer each other do.
+/// Why a new text is not to be answered, if there is a reason: its sender told us to stop, or its peer got as many
+/// replies as it may in ten minutes, which only machines that answer each other do.
 macro_rules! unanswerable {
     ($user:literal, $peer:literal, $from:literal, $to:literal, $service:literal, $at:literal, $limit:literal) => {
         concat!(
@@ -42,7 +42,8 @@ macro_rules! unanswerable {
     };
 }
 
-/// Inserts the text of `bind_text!` if it is new; one that is not to be answered, with this loop limit, is settled with it.
+/// Inserts the text of `bind_text!` if it is new; one that is not to be answered, with this loop limit, is settled with
+/// it.
 macro_rules! insert_text {
     ($limit:literal) => {
         concat!(
@@ -58,8 +59,8 @@ macro_rules! insert_text {
 }
 pub(super) use {insert_text, unanswerable};
 
-/// The texts that are new, of a JSON list of [`AcceptRow`], with the loop limit, which is the same for all; those that are
-/// not to be answered are settled with it.
+/// The texts that are new, of a JSON list of [`AcceptRow`], with the loop limit, which is the same for all; those that
+/// are not to be answered are settled with it.
 const ACCEPT_TEXTS: &str = concat!(
     "INSERT INTO sms_logs (reply_status, reason, ",
     text_columns!(),
@@ -78,7 +79,8 @@ const ACCEPT_TEXTS: &str = concat!(
     ),
     " FROM jsonb_each($1)) WHERE TRUE ON CONFLICT (message_sid) DO NOTHING RETURNING id, message_sid, reply_status"
 );
-/// The reply jobs of new texts, of a JSON list of [`JobRow`]. A job whose lane is free is claimed if its webhook wants it.
+/// The reply jobs of new texts, of a JSON list of [`JobRow`]. A job whose lane is free is claimed if its webhook wants
+/// it.
 const ACCEPT_JOBS: &str = concat!(
     "INSERT INTO jobs (kind, subject_id, run_at, attempts, claimed, lane, created_at) \
      SELECT kind, subject_id, CASE WHEN is_free THEN lease + ",
@@ -130,8 +132,9 @@ struct JobRow {
 
 impl Db {
     /// Writes a text and its job of this `kind` in one transaction. With a `lease` the job is claimed by the caller for
-    /// that long, unless an earlier one of its lane is unfinished; without, or if so, it waits for the outbox (attempts 0). `None`
-    /// when the text was here before, or is not to be answered: [`Db::message_by_sid`] then tells what became of it.
+    /// that long, unless an earlier one of its lane is unfinished; without, or if so, it waits for the outbox (attempts
+    /// 0). `None` when the text was here before, or is not to be answered: [`Db::message_by_sid`] then tells what
+    /// became of it.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.

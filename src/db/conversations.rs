@@ -76,8 +76,9 @@ pub struct Exchange {
     pub late: bool,
 }
 
-/// Both logs, newest first. Of the texts only those are told that are older than the one which is answered and not answered
-/// together with it; so what came while an answer was written belongs to the next prompt. A reply that did not reach the person is not told, only the text it was for.
+/// Both logs, newest first. Of the texts only those are told that are older than the one which is answered and not
+/// answered together with it; so what came while an answer was written belongs to the next prompt. A reply that did not
+/// reach the person is not told, only the text it was for.
 macro_rules! earlier {
     ($user:literal, $peer:literal, $turn:literal, $text:literal) => {
         concat!(

@@ -1,7 +1,7 @@
 //! The few words of SQL that SQLite and PostgreSQL say differently, as literals for `concat!`.
 
-/// The database's clock on SQLite, in unix microseconds. Leases and waits that several machines look at are measured by it, for
-/// their own clocks may differ.
+/// The database's clock on SQLite, in unix microseconds. Leases and waits that several machines look at are measured by
+/// it, for their own clocks may differ.
 macro_rules! sqlite_now {
     () => {
         "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"

@@ -51,8 +51,8 @@ impl Db {
         )
     }
 
-    /// Turns the draft of a text into a reply, with `words` in place of its own if there are any, and queues its sending.
-    /// Whoever does so first does it alone.
+    /// Turns the draft of a text into a reply, with `words` in place of its own if there are any, and queues its
+    /// sending. Whoever does so first does it alone.
     ///
     /// # Errors
     /// When the database fails.

@@ -84,7 +84,8 @@ impl Db {
         read!(self, fetch_all, text, before, state, limit)
     }
 
-    /// Makes a job that waits or was given up due now, and begins its patience anew; its text is no longer shown as failed.
+    /// Makes a job that waits or was given up due now, and begins its patience anew; its text is no longer shown as
+    /// failed.
     ///
     /// # Errors
     /// When the database fails.

@@ -13,7 +13,8 @@ pub const REPLY: &str = "reply";
 pub const DRAFT: &str = "draft";
 /// The job that finds out whether a reply in TwiML went out, and sends it if not; its subject is the row in `sms_logs`.
 pub const ANSWER: &str = "answer";
-/// The job that fetches a voicemail, has its words written down and tells its owner; its subject is the row in `voicemails`.
+/// The job that fetches a voicemail, has its words written down and tells its owner; its subject is the row in
+/// `voicemails`.
 pub const VOICEMAIL: &str = "voicemail";
 /// The job that sums a call up; its subject is the row of the call's first turn in `conversation_logs`.
 pub const SUMMARY: &str = "summary";
@@ -69,8 +70,8 @@ macro_rules! is_doable {
     };
 }
 
-/// The claim of jobs that are due by our clock, or whose lease is over by the database's. `$lock` keeps two workers on PostgreSQL
-/// from waiting for the same rows.
+/// The claim of jobs that are due by our clock, or whose lease is over by the database's. `$lock` keeps two workers on
+/// PostgreSQL from waiting for the same rows.
 macro_rules! claim {
     ($now:ident, $lock:literal) => {
         concat!(
@@ -98,9 +99,9 @@ macro_rules! renew {
 }
 
 impl Db {
-    /// Claims the jobs that have been due for longest, at most `most`, for the length of a `lease`; after that they may be claimed
-    /// again. Leases are by the database's clock, for those of several machines may differ by more. Of a lane only the oldest
-    /// unfinished job is claimed, so that nothing overtakes.
+    /// Claims the jobs that have been due for longest, at most `most`, for the length of a `lease`; after that they may
+    /// be claimed again. Leases are by the database's clock, for those of several machines may differ by more. Of a
+    /// lane only the oldest unfinished job is claimed, so that nothing overtakes.
     ///
     /// # Errors
     /// When the database fails.
@@ -164,9 +165,9 @@ impl Db {
         })
     }
 
-    /// Gives a claimed job up: it is kept with its reason. The text of one that is about a text shows that the reply failed,
-    /// unless Twilio has reported on it, and the message that was under way too; if Twilio's error code says that the receiver opted
-    /// out, that is remembered.
+    /// Gives a claimed job up: it is kept with its reason. The text of one that is about a text shows that the reply
+    /// failed, unless Twilio has reported on it, and the message that was under way too; if Twilio's error code says
+    /// that the receiver opted out, that is remembered.
     ///
     /// # Errors
     /// When the database fails.
@@ -222,8 +223,8 @@ impl Db {
         })
     }
 
-    /// When the next job is due that nobody has claimed and that need not wait for another one of its lane; `None` when nothing
-    /// waits.
+    /// When the next job is due that nobody has claimed and that need not wait for another one of its lane; `None` when
+    /// nothing waits.
     ///
     /// # Errors
     /// When the database fails.

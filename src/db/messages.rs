@@ -6,8 +6,8 @@ use crate::clock::{Micros, SECOND};
 use crate::config::AccountSid;
 use sqlx::FromRow;
 
-/// Where the reply to a text stands, as it is stored and shown. After a send by REST it takes Twilio's own words (`queued`,
-/// `sent`, `delivered`, `undelivered`, `failed` …).
+/// Where the reply to a text stands, as it is stored and shown. After a send by REST it takes Twilio's own words
+/// (`queued`, `sent`, `delivered`, `undelivered`, `failed` …).
 pub mod reply_status {
     /// Went out as `<Message>` in the answer to the webhook.
     pub const ANSWERED: &str = "answered";
@@ -200,8 +200,8 @@ impl Db {
         })
     }
 
-    /// How many texts of the user's `peer` (of the address `peer`, when they are nobody's) came in since then that are neither
-    /// ignored nor left to a person.
+    /// How many texts of the user's `peer` (of the address `peer`, when they are nobody's) came in since then that are
+    /// neither ignored nor left to a person.
     ///
     /// # Errors
     /// When the database fails.
@@ -256,8 +256,8 @@ impl Db {
         read!(self, fetch_optional, "SELECT * FROM sms_logs WHERE message_sid = $1", sid)
     }
 
-    /// Erases the texts, calls and voicemails from before `before` that are nobody's: of strangers who were refused, and what was
-    /// reported after their user was deleted.
+    /// Erases the texts, calls and voicemails from before `before` that are nobody's: of strangers who were refused,
+    /// and what was reported after their user was deleted.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,8 +1,8 @@
 //! All SQL text lives in this module: one text for SQLite and PostgreSQL, compiled for both.
 //!
-//! Reads go through `read!`, writes through `unit!`: one closure, one atomic unit. On SQLite a single writer takes the units
-//! that wait into one transaction (`writer.rs`); on PostgreSQL each is a transaction of its own. What webhooks read and write
-//! most is gathered on SQLite: one statement answers all who wait (`reader.rs`, `Writer::gather`).
+//! Reads go through `read!`, writes through `unit!`: one closure, one atomic unit. On SQLite a single writer takes the
+//! units that wait into one transaction (`writer.rs`); on PostgreSQL each is a transaction of its own. What webhooks
+//! read and write most is gathered on SQLite: one statement answers all who wait (`reader.rs`, `Writer::gather`).
 
 mod accepted;
 pub mod calls;
@@ -79,8 +79,8 @@ macro_rules! read {
     };
 }
 
-/// Runs one atomic unit of writing: `unit!(self, [owned, values], |c| { … Ok(value) })`. The named values are cloned into
-/// the closure, because SQLite's writer may run it twice. An `Err` undoes the unit and nothing else.
+/// Runs one atomic unit of writing: `unit!(self, [owned, values], |c| { … Ok(value) })`. The named values are cloned
+/// into the closure, because SQLite's writer may run it twice. An `Err` undoes the unit and nothing else.
 macro_rules! unit {
     ($db:expr, [$($v:ident),* $(,)?], |$c:ident| $body:block) => {
         match $db {

@@ -1,5 +1,5 @@
-//! News between gateways that share a PostgreSQL server: that there is more of a turn, that a caller hung up. Sent with the
-//! transaction that makes it true, heard over LISTEN. A SQLite file has one gateway, which needs to tell nobody.
+//! News between gateways that share a PostgreSQL server: that there is more of a turn, that a caller hung up. Sent with
+//! the transaction that makes it true, heard over LISTEN. A SQLite file has one gateway, which needs to tell nobody.
 
 use super::{Db, DbError, unit};
 use sqlx::postgres::PgListener;

@@ -1,4 +1,5 @@
-//! Who does not want to be written to: an address and one of our numbers, or the Messaging Service that the number is in.
+//! Who does not want to be written to: an address and one of our numbers, or the Messaging Service that the number is
+//! in.
 
 use super::accepted::LOCK_LANE;
 use super::jobs::lane;
@@ -27,7 +28,8 @@ pub struct OptOut {
 /// Twilio's error codes for a message to somebody who opted out: the usual one, and that of its newer ways.
 const OPTED_OUT: [i64; 2] = [21610, 30630];
 
-/// Within a transaction: remembers that the receiver of the reply to the text `$text_id` opted out, if Twilio's error code says so.
+/// Within a transaction: remembers that the receiver of the reply to the text `$text_id` opted out, if Twilio's error
+/// code says so.
 macro_rules! heed_refusal {
     ($c:ident, $now:expr, $text_id:expr, $code:expr) => {
         if let Some(code) = $code.filter(|code| $crate::db::opt_outs::says_opted_out(*code)) {
@@ -52,8 +54,8 @@ pub(super) fn says_opted_out(code: i64) -> bool {
 }
 
 impl Db {
-    /// Whether `peer` told the `own` number, or the Messaging Service it is in, to stop writing. Addresses are as Twilio gives
-    /// them.
+    /// Whether `peer` told the `own` number, or the Messaging Service it is in, to stop writing. Addresses are as
+    /// Twilio gives them.
     ///
     /// # Errors
     /// When the database fails.
@@ -63,9 +65,9 @@ impl Db {
         Ok(found.is_some())
     }
 
-    /// Writes a STOP with the opt-out, and takes the jobs away that would still write to the sender. If it came through a Messaging
-    /// Service it counts for all of it: for those of our numbers, too, through which a text has come from it. It is answered with
-    /// the `confirmation`, if there is one and the sender had not opted out before.
+    /// Writes a STOP with the opt-out, and takes the jobs away that would still write to the sender. If it came through
+    /// a Messaging Service it counts for all of it: for those of our numbers, too, through which a text has come from
+    /// it. It is answered with the `confirmation`, if there is one and the sender had not opted out before.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.
@@ -76,7 +78,8 @@ impl Db {
         confirmation: Option<String>,
     ) -> Result<(), DbError> {
         let lane = lane(&new.to, &new.from);
-        // A text that is being written down is seen, or sees the opt-out. SQLite has one writer, so there is nothing to lock.
+        // A text that is being written down is seen, or sees the opt-out. SQLite has one writer, so there is nothing to
+        // lock.
         let lock = self.text("SELECT $1", LOCK_LANE);
         unit!(self, [new, our_numbers, confirmation, lane], |c| {
             sqlx::query(lock).bind(&lane).execute(&mut *c).await?;
@@ -94,7 +97,8 @@ impl Db {
                 let query = query.bind(new.at).bind(&new.messaging_service_sid).bind(&new.to);
                 added += query.execute(&mut *c).await?.rows_affected();
             }
-            // Who holds one of these jobs finds it gone, and so sends nothing. What is on its way already runs its course.
+            // Who holds one of these jobs finds it gone, and so sends nothing. What is on its way already runs its
+            // course.
             let taken: Vec<(i64,)> = sqlx::query_as(
                 "DELETE FROM jobs WHERE kind IN ('reply', 'draft', 'send') AND gave_up_at IS NULL AND EXISTS \
                  (SELECT 1 FROM sms_logs WHERE sms_logs.id = jobs.subject_id AND send_started_at IS NULL \
@@ -121,8 +125,9 @@ impl Db {
         })
     }
 
-    /// Writes a START, which takes the opt-out back, from all numbers of the Messaging Service if it came through one: those that were in
-    /// it at the STOP, and those through which a text has come from it since. It is answered with the `confirmation`, if there is one.
+    /// Writes a START, which takes the opt-out back, from all numbers of the Messaging Service if it came through one:
+    /// those that were in it at the STOP, and those through which a text has come from it since. It is answered with
+    /// the `confirmation`, if there is one.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.

@@ -1,5 +1,5 @@
-//! Texts that answer none: what the assistant sends a caller, notices to users, and what an administrator sends them. They are
-//! rows of the log of texts like replies, and go out the same way.
+//! Texts that answer none: what the assistant sends a caller, notices to users, and what an administrator sends them.
+//! They are rows of the log of texts like replies, and go out the same way.
 
 use super::idempotency::{KeyClaim, KeyedRequest, claim_request, keep_response};
 use super::jobs::lane;
@@ -55,8 +55,8 @@ pub enum Queued {
     OptedOut,
 }
 
-/// Queues the text `$new` within the transaction `$c`; its row's id if it is new. A text that nobody asked for has a lane of its
-/// own, in which it may wait without holding up an answer.
+/// Queues the text `$new` within the transaction `$c`; its row's id if it is new. A text that nobody asked for has a
+/// lane of its own, in which it may wait without holding up an answer.
 macro_rules! queue_text {
     ($c:ident, $new:ident) => {{
         let is_new = sqlx::query(
@@ -121,8 +121,9 @@ impl Db {
         unit!(self, [new], |c| { Ok(queue_text!(c, new).is_some()) })
     }
 
-    /// Writes a text and the job that sends it, unless its receiver does not want to be written to. With a keyed `request` what it is
-    /// answered (`answer`, as 201) is kept in the same unit, so that however this ends its repetition sends no second text.
+    /// Writes a text and the job that sends it, unless its receiver does not want to be written to. With a keyed
+    /// `request` what it is answered (`answer`, as 201) is kept in the same unit, so that however this ends its
+    /// repetition sends no second text.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.

@@ -6,8 +6,8 @@ use super::{Db, DbError, read, unit};
 use crate::clock::{Micros, SECOND};
 use sqlx::FromRow;
 
-/// How long a process may take to change a call that a machine answered, and Twilio to ask for what the machine hears then. By
-/// the database's clock.
+/// How long a process may take to change a call that a machine answered, and Twilio to ask for what the machine hears
+/// then. By the database's clock.
 const CHANGE_LEASE: Micros = 6 * SECOND;
 
 /// What a webhook must know of a call that we placed.
@@ -69,9 +69,10 @@ impl Db {
         })
     }
 
-    /// Writes down which call an order has become: Twilio has taken it, or it was answered. A webhook may have told of the call
-    /// before, but not whom we called and why. False, and nothing is written, when the order is gone with its user or never
-    /// was, when the call is to none of the user's numbers, and when it is another one: a caller's, or that of another order.
+    /// Writes down which call an order has become: Twilio has taken it, or it was answered. A webhook may have told of
+    /// the call before, but not whom we called and why. False, and nothing is written, when the order is gone with its
+    /// user or never was, when the call is to none of the user's numbers, and when it is another one: a caller's, or
+    /// that of another order.
     ///
     /// # Errors
     /// When the database fails.
@@ -134,8 +135,8 @@ impl Db {
         })
     }
 
-    /// Writes down who answered a call, in Twilio's words, after what had to be done was done; whether that is news. A fax, or a
-    /// machine that has spoken to its end, stays what it is.
+    /// Writes down who answered a call, in Twilio's words, after what had to be done was done; whether that is news. A
+    /// fax, or a machine that has spoken to its end, stays what it is.
     ///
     /// # Errors
     /// When the database fails.

@@ -103,8 +103,8 @@ impl Db {
         read!(self, fetch_optional, "SELECT * FROM user_preferences WHERE id = $1", id)
     }
 
-    /// Changes preferences, if they are still as the caller checked them to be: `checked` holds the language and the voice
-    /// that were looked at together. `None` when the row is gone or was changed meanwhile.
+    /// Changes preferences, if they are still as the caller checked them to be: `checked` holds the language and the
+    /// voice that were looked at together. `None` when the row is gone or was changed meanwhile.
     ///
     /// # Errors
     /// When the database fails.

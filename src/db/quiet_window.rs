@@ -1,4 +1,5 @@
-//! Texts that are answered together: while a quiet window runs, the next text of a lane joins the job of the one before it.
+//! Texts that are answered together: while a quiet window runs, the next text of a lane joins the job of the one before
+//! it.
 
 use super::accepted::{LOCK_LANE, insert_text};
 use super::jobs::lane;
@@ -11,8 +12,8 @@ use crate::clock::{Micros, SECOND};
 const LONGEST_WAIT: Micros = 30 * SECOND;
 
 impl Db {
-    /// Writes a text whose answer is due at `due_at`, when others may have joined it, or that joins the text before it. The last
-    /// one holds the reply, and the earlier ones point at it. False when the text was here before.
+    /// Writes a text whose answer is due at `due_at`, when others may have joined it, or that joins the text before it.
+    /// The last one holds the reply, and the earlier ones point at it. False when the text was here before.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.

@@ -1,5 +1,5 @@
-//! SQLite's reader for the webhooks. Like the [writer](super::writer) it answers many who wait with one statement: handing
-//! a statement to SQLite's thread and back costs several times what the statement itself does.
+//! SQLite's reader for the webhooks. Like the [writer](super::writer) it answers many who wait with one statement:
+//! handing a statement to SQLite's thread and back costs several times what the statement itself does.
 
 use super::DbError;
 use super::json_list;
@@ -49,8 +49,8 @@ impl Reader {
     }
 }
 
-/// The row of each key, if there is one. `text` is given the keys as the JSON list `$1`, and answers with the places in it, as
-/// `place`, of the keys whose rows it has found.
+/// The row of each key, if there is one. `text` is given the keys as the JSON list `$1`, and answers with the places in
+/// it, as `place`, of the keys whose rows it has found.
 pub(super) async fn find_each<K: Serialize, R: for<'r> FromRow<'r, SqliteRow>>(
     c: &mut SqliteConnection,
     text: &'static str,

@@ -1,4 +1,5 @@
-//! Calls over ConversationRelay: where one stands when a session begins, what was heard of it, and sessions that were lost.
+//! Calls over ConversationRelay: where one stands when a session begins, what was heard of it, and sessions that were
+//! lost.
 
 use super::calls::rank;
 use super::dialect::{postgres_rows, sqlite_rows};
@@ -25,12 +26,12 @@ pub struct RelayCall {
     pub started_at: Micros,
 }
 
-/// The action of a turn whose answer broke off with its session: no caller heard the end of it, and the next session takes
-/// it up.
+/// The action of a turn whose answer broke off with its session: no caller heard the end of it, and the next session
+/// takes it up.
 pub const BROKEN_OFF: &str = "broken_off";
 
-/// The action of a turn whose answer is whole, but whose session was lost before the end of it was spoken: the next session
-/// says the rest.
+/// The action of a turn whose answer is whole, but whose session was lost before the end of it was spoken: the next
+/// session says the rest.
 pub const UNHEARD: &str = "unheard";
 
 /// The action of a turn whose answer ended where the caller broke in.
@@ -69,7 +70,8 @@ pub struct LeftOver {
     pub heard: String,
 }
 
-/// Takes a turn up within the transaction `$c`. One that is open again has no answer but the sentences that count as said.
+/// Takes a turn up within the transaction `$c`. One that is open again has no answer but the sentences that count as
+/// said.
 macro_rules! take_up {
     ($c:ident, $call_sid:expr, $turn:expr) => {{
         let text = "UPDATE conversation_logs SET attempt = attempt + 1, failed = FALSE, action = NULL, lease_until = 0, \
@@ -130,8 +132,8 @@ impl Db {
         })
     }
 
-    /// Takes up the last turn of a call, if its answer was not heard to its end because its session was lost. Of an answer
-    /// that is whole the rest counts as heard from now on.
+    /// Takes up the last turn of a call, if its answer was not heard to its end because its session was lost. Of an
+    /// answer that is whole the rest counts as heard from now on.
     ///
     /// # Errors
     /// When the database fails.
@@ -140,9 +142,9 @@ impl Db {
         unit!(self, [call_sid], |c| { Ok(take_up!(c, &call_sid, turn)) })
     }
 
-    /// The same where the call goes on over webhooks: the turn is told from the part after `step` on, and `twiml` is what
-    /// leads there; `left_over` says how far it was told. Answers with the document that was stored first, and with none when
-    /// there is nothing to take up.
+    /// The same where the call goes on over webhooks: the turn is told from the part after `step` on, and `twiml` is
+    /// what leads there; `left_over` says how far it was told. Answers with the document that was stored first, and
+    /// with none when there is nothing to take up.
     ///
     /// # Errors
     /// When the database fails.
@@ -184,8 +186,8 @@ impl Db {
         read!(self, fetch_optional, text, call_sid)
     }
 
-    /// Of the answer of this turn only `heard` reached the caller after all, or all of it, and sooner than was reckoned. Nothing
-    /// is stored of a turn that another session has taken up.
+    /// Of the answer of this turn only `heard` reached the caller after all, or all of it, and sooner than was
+    /// reckoned. Nothing is stored of a turn that another session has taken up.
     ///
     /// # Errors
     /// When the database fails.
@@ -199,9 +201,9 @@ impl Db {
         })
     }
 
-    /// Of the answer of this turn only `heard` reached the caller before the session was lost. What was to follow it follows;
-    /// else the rest is still to be said. The first account of it counts: the session's own, or that of whoever was told of the
-    /// loss before. Nothing is stored of a turn that another session has taken up.
+    /// Of the answer of this turn only `heard` reached the caller before the session was lost. What was to follow it
+    /// follows; else the rest is still to be said. The first account of it counts: the session's own, or that of
+    /// whoever was told of the loss before. Nothing is stored of a turn that another session has taken up.
     ///
     /// # Errors
     /// When the database fails.
@@ -215,9 +217,9 @@ impl Db {
         })
     }
 
-    /// A session of a call was lost, which counts once however often it is told, if the session is known. Answers with the
-    /// sessions lost since the last one that answered a turn. The call goes on, whatever was reported of it: Twilio may tell
-    /// the loss as the call's failure, too.
+    /// A session of a call was lost, which counts once however often it is told, if the session is known. Answers with
+    /// the sessions lost since the last one that answered a turn. The call goes on, whatever was reported of it: Twilio
+    /// may tell the loss as the call's failure, too.
     ///
     /// # Errors
     /// When the database fails.

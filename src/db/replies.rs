@@ -1,5 +1,5 @@
-//! A reply's way through the database. The reply job is written with the text (`accepted.rs`) and deleted with its answer, each
-//! time in one transaction: whoever deletes the job owns the answer.
+//! A reply's way through the database. The reply job is written with the text (`accepted.rs`) and deleted with its
+//! answer, each time in one transaction: whoever deletes the job owns the answer.
 
 use super::jobs::Job;
 use super::messages::TextDecision;
@@ -58,8 +58,8 @@ macro_rules! next_waits {
     };
 }
 
-/// Whether a row settles a text as answered at once though its sender opted out: a STOP, to another number of the Messaging Service
-/// for one, may cross the text.
+/// Whether a row settles a text as answered at once though its sender opted out: a STOP, to another number of the
+/// Messaging Service for one, may cross the text.
 macro_rules! is_barred {
     ($row:literal) => {
         concat!(
@@ -70,8 +70,8 @@ macro_rules! is_barred {
     };
 }
 
-/// What a settled text is to become, where the row has something new to say. If a report on the reply has come before Twilio's
-/// answer to the request that sent it, the report counts.
+/// What a settled text is to become, where the row has something new to say. If a report on the reply has come before
+/// Twilio's answer to the request that sent it, the report counts.
 macro_rules! settled {
     ($row:literal) => {
         concat!(
@@ -177,8 +177,8 @@ struct SettleRow {
 }
 
 impl Db {
-    /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands. A text whose
-    /// sender opted out is not answered but canceled.
+    /// Ends a reply job with its text's final state: the decision if there is a new one, and where the reply stands. A
+    /// text whose sender opted out is not answered but canceled.
     ///
     /// # Errors
     /// When the database fails.
@@ -238,7 +238,8 @@ impl Db {
         })
     }
 
-    /// Writes the decision about a text whose reply is to be sent by its job. False when the job is no longer the claimant's.
+    /// Writes the decision about a text whose reply is to be sent by its job. False when the job is no longer the
+    /// claimant's.
     ///
     /// # Errors
     /// When the database fails.

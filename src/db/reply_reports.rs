@@ -83,12 +83,13 @@ const BY_ADDRESSES: &str = concat!(
 );
 
 impl Db {
-    /// Writes what Twilio reports of a reply. Reports may come twice and in any order: one that is behind what is known already
-    /// changes nothing. One may even come before Twilio's answer to the request that sent the reply, and of a reply in TwiML
-    /// there is no such answer: the job tells whose report it is, or without one the addresses, if only one reply is on its way
-    /// between them. A reply of several messages stands where the worst of them does. Answers which message it is about: the text
-    /// and the position (see [`WHOLE`]) in its reply; none when it is no reply of ours. A sid that is known already stays where
-    /// it is, whatever job the report names, so that no two messages ever have the same one.
+    /// Writes what Twilio reports of a reply. Reports may come twice and in any order: one that is behind what is known
+    /// already changes nothing. One may even come before Twilio's answer to the request that sent the reply, and of a
+    /// reply in TwiML there is no such answer: the job tells whose report it is, or without one the addresses, if only
+    /// one reply is on its way between them. A reply of several messages stands where the worst of them does. Answers
+    /// which message it is about: the text and the position (see [`WHOLE`]) in its reply; none when it is no reply of
+    /// ours. A sid that is known already stays where it is, whatever job the report names, so that no two messages ever
+    /// have the same one.
     ///
     /// # Errors
     /// When the database fails.
@@ -162,8 +163,8 @@ impl Db {
     }
 }
 
-/// The report's words for the only message of a reply, or for one of several: those with the status `$5`, and the report's sid if
-/// they have one.
+/// The report's words for the only message of a reply, or for one of several: those with the status `$5`, and the
+/// report's sid if they have one.
 const TELL_OF_WHOLE: &str = "UPDATE sms_logs SET reply_sid = $2, reply_status = $3, error_code = COALESCE($4, error_code) \
      WHERE id = $1 AND $6 = 0 AND reply_status = $5 AND (reply_sid IS NULL OR reply_sid = $2)";
 const TELL_OF_PART: &str = "UPDATE reply_parts SET sid = $2, status = $3, error_code = COALESCE($4, error_code) \

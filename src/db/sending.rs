@@ -1,6 +1,6 @@
-//! A reply as it is sent by REST: its messages, and the intent to send the next one. A reply that no single message holds goes
-//! out as several, its parts. Each is a row, its position counted from 1; the text's own row keeps the whole reply and shows
-//! where it stands.
+//! A reply as it is sent by REST: its messages, and the intent to send the next one. A reply that no single message
+//! holds goes out as several, its parts. Each is a row, its position counted from 1; the text's own row keeps the whole
+//! reply and shows where it stands.
 
 use super::jobs::Job;
 use super::{Db, DbError, read, unit};
@@ -24,7 +24,8 @@ pub struct Part {
     pub sid: Option<String>,
 }
 
-/// Locks the row of the text `$1`, on PostgreSQL, before its parts are changed: so that who sums them up sees what others did.
+/// Locks the row of the text `$1`, on PostgreSQL, before its parts are changed: so that who sums them up sees what
+/// others did.
 pub(super) const LOCK_TEXT: &str = "UPDATE sms_logs SET reply_status = reply_status WHERE id = $1";
 
 /// Within a transaction: what of a reply to the text `$text_id` is not sent will not be.
@@ -39,8 +40,8 @@ macro_rules! cancel_parts {
 pub(super) use cancel_parts;
 
 impl Db {
-    /// The messages of the reply that this job sends, as they were written when its sending began; if it begins now, these.
-    /// None when the job is no longer the claimant's.
+    /// The messages of the reply that this job sends, as they were written when its sending began; if it begins now,
+    /// these. None when the job is no longer the claimant's.
     ///
     /// # Errors
     /// When the database fails.
@@ -69,8 +70,8 @@ impl Db {
         })
     }
 
-    /// Records the intent to send a reply, or the message of it at this position (see [`WHOLE`]). False when the job is no longer
-    /// the claimant's, or a report told meanwhile that it was sent.
+    /// Records the intent to send a reply, or the message of it at this position (see [`WHOLE`]). False when the job is
+    /// no longer the claimant's, or a report told meanwhile that it was sent.
     ///
     /// # Errors
     /// When the database fails.
@@ -126,8 +127,8 @@ impl Db {
         })
     }
 
-    /// Ends a reply job whose receiver must not be written to, for one of the [`super::messages::reason`]s: what is not sent will
-    /// not be.
+    /// Ends a reply job whose receiver must not be written to, for one of the [`super::messages::reason`]s: what is not
+    /// sent will not be.
     ///
     /// # Errors
     /// When the database fails.

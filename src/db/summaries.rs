@@ -1,5 +1,5 @@
-//! Summaries of calls: their jobs, and what they are made of. A call's job is written with its first turn, so that none is
-//! forgotten, and brought forward by the statement that writes down the call's end.
+//! Summaries of calls: their jobs, and what they are made of. A call's job is written with its first turn, so that none
+//! is forgotten, and brought forward by the statement that writes down the call's end.
 
 use super::jobs::Job;
 use super::{Db, DbError, read, unit};
@@ -23,8 +23,8 @@ macro_rules! queue_summary {
 }
 pub(super) use queue_summary;
 
-/// Makes the summaries of the listed calls due. A claimed job is left alone: its `run_at` is its lease or its next try. The kind
-/// is a literal so that the index of these jobs serves.
+/// Makes the summaries of the listed calls due. A claimed job is left alone: its `run_at` is its lease or its next try.
+/// The kind is a literal so that the index of these jobs serves.
 macro_rules! sum_up {
     ($call_sids:literal) => {
         concat!(
@@ -82,8 +82,8 @@ impl Db {
         read!(self, fetch_all, text, call_sid, most)
     }
 
-    /// Ends a summary's job with the summary, and the caller's requests as a JSON list. False when the job is no longer the
-    /// claimant's; then nothing was written.
+    /// Ends a summary's job with the summary, and the caller's requests as a JSON list. False when the job is no longer
+    /// the claimant's; then nothing was written.
     ///
     /// # Errors
     /// When the database fails.

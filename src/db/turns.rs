@@ -1,6 +1,7 @@
-//! Spoken turns while they are answered. The row is where the process that writes an answer and the ones that tell it to the
-//! caller meet: its sentences are there as they are completed, and its lease shows that somebody is writing. Whoever finds
-//! the lease over takes the turn over under a higher attempt number; writes of an older attempt match no row.
+//! Spoken turns while they are answered. The row is where the process that writes an answer and the ones that tell it
+//! to the caller meet: its sentences are there as they are completed, and its lease shows that somebody is writing.
+//! Whoever finds the lease over takes the turn over under a higher attempt number; writes of an older attempt match no
+//! row.
 
 mod claiming;
 mod ending;
@@ -93,8 +94,8 @@ impl Db {
         })
     }
 
-    /// Takes a turn over from a process that gave no sign of life for the length of a lease; `None` when somebody holds it
-    /// or it is over.
+    /// Takes a turn over from a process that gave no sign of life for the length of a lease; `None` when somebody holds
+    /// it or it is over.
     ///
     /// # Errors
     /// When the database fails.
@@ -103,8 +104,8 @@ impl Db {
         unit!(self, [], |c| { Ok(sqlx::query_as(text).bind(id).bind(LEASE).fetch_optional(&mut *c).await?) })
     }
 
-    /// Ends all leases: the database is this process's alone, so whoever held them is gone. A webhook that asks for one of
-    /// those turns takes it over at once.
+    /// Ends all leases: the database is this process's alone, so whoever held them is gone. A webhook that asks for one
+    /// of those turns takes it over at once.
     ///
     /// # Errors
     /// When the database fails.

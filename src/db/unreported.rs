@@ -1,5 +1,5 @@
-//! Replies that were Twilio's answer to a webhook and of which nothing was ever reported. Nobody knows whether Twilio got them: the
-//! gateway may have died between storing and answering, and the text not been delivered again.
+//! Replies that were Twilio's answer to a webhook and of which nothing was ever reported. Nobody knows whether Twilio
+//! got them: the gateway may have died between storing and answering, and the text not been delivered again.
 
 use super::jobs::ANSWER;
 use super::{Db, DbError, unit};
@@ -9,9 +9,10 @@ use crate::clock::Micros;
 const MOST: i64 = 100;
 
 impl Db {
-    /// Takes up the unreported replies that were answered between `after` and `before` to texts of these accounts (their SIDs with commas
-    /// between): each becomes one whose sending was begun when it was answered. The job is the one that wrote the reply, with its id, for a late
-    /// report still names it; it is in no lane, so that nothing newer waits for what was answered long ago. How many there were.
+    /// Takes up the unreported replies that were answered between `after` and `before` to texts of these accounts
+    /// (their SIDs with commas between): each becomes one whose sending was begun when it was answered. The job is the
+    /// one that wrote the reply, with its id, for a late report still names it; it is in no lane, so that nothing newer
+    /// waits for what was answered long ago. How many there were.
     ///
     /// # Errors
     /// When the database fails.

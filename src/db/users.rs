@@ -176,8 +176,8 @@ impl Db {
         read!(self, fetch_optional, text, user_id)
     }
 
-    /// The user to whom a call or text between two numbers belongs: the one whose number is the `caller`'s, else the one
-    /// whose number was `called`.
+    /// The user to whom a call or text between two numbers belongs: the one whose number is the `caller`'s, else the
+    /// one whose number was `called`.
     ///
     /// # Errors
     /// When the database fails.
@@ -199,8 +199,8 @@ impl Db {
         Ok(profiles.into_iter().min_by_key(|profile| profile.phone_number.as_deref() != caller))
     }
 
-    /// Makes the user of a caller nobody knows yet. `name` becomes the username; if somebody has it already, `spare` does.
-    /// Does nothing when the user is there by now.
+    /// Makes the user of a caller nobody knows yet. `name` becomes the username; if somebody has it already, `spare`
+    /// does. Does nothing when the user is there by now.
     ///
     /// # Errors
     /// When the database fails.

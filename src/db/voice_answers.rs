@@ -1,5 +1,5 @@
-//! What Twilio was answered for each part of each turn, byte for byte: a redelivered webhook hears the same. And with it how
-//! far the answer was told, so that the next part goes on there.
+//! What Twilio was answered for each part of each turn, byte for byte: a redelivered webhook hears the same. And with
+//! it how far the answer was told, so that the next part goes on there.
 
 mod keeping;
 
@@ -25,7 +25,8 @@ pub struct VoiceStep {
     pub part: i64,
 }
 
-/// The highest part of an answer; nobody speaks that long. The documents around it (transfer, voicemail …) are steps beyond.
+/// The highest part of an answer; nobody speaks that long. The documents around it (transfer, voicemail …) are steps
+/// beyond.
 pub const MOST_PARTS: i64 = 10_000;
 
 impl VoiceStep {
@@ -34,8 +35,8 @@ impl VoiceStep {
         Self { call_sid: call_sid.to_owned(), turn: 0, part: 0 }
     }
 
-    /// What follows a ConversationRelay session, of which a call may have several. No id has a blank in it, so whatever a webhook
-    /// names as its session, it is never answered with what was stored for another call.
+    /// What follows a ConversationRelay session, of which a call may have several. No id has a blank in it, so whatever
+    /// a webhook names as its session, it is never answered with what was stored for another call.
     pub fn session_ended(call_sid: &str, session_id: &str) -> Self {
         Self { call_sid: format!("{call_sid} {session_id}"), turn: 0, part: 0 }
     }
@@ -72,8 +73,8 @@ pub struct VoiceAnswer {
     pub told: i64,
     /// Which filler was said, if one was.
     pub filler: Option<i64>,
-    /// How long the caller has heard no new words of the turn by now, in microseconds; less than 0 while words are still spoken.
-    /// See [`VoiceAnswer::waited`].
+    /// How long the caller has heard no new words of the turn by now, in microseconds; less than 0 while words are
+    /// still spoken. See [`VoiceAnswer::waited`].
     pub waited: Micros,
     /// The document.
     pub twiml: String,

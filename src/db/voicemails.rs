@@ -1,4 +1,5 @@
-//! What callers left after the beep. A recording may be heard of before its call is, so its user may be filled in later.
+//! What callers left after the beep. A recording may be heard of before its call is, so its user may be filled in
+//! later.
 
 use super::jobs::{Job, VOICEMAIL};
 use super::outbound::{OutboundText, queue_text};
@@ -114,8 +115,8 @@ impl Db {
         read!(self, fetch_optional, text, call_sid)
     }
 
-    /// Ends a voicemail's job: the message is `user_id`'s, these are its words if they could be had, and the `notice` is
-    /// queued. False when the job is no longer the claimant's; then nothing was written.
+    /// Ends a voicemail's job: the message is `user_id`'s, these are its words if they could be had, and the `notice`
+    /// is queued. False when the job is no longer the claimant's; then nothing was written.
     ///
     /// # Errors
     /// When the database fails; [`DbError::NoParent`] when the user was deleted.

@@ -1,8 +1,9 @@
-//! SQLite's single writer. It takes all the work that waits, runs it in one transaction, and answers each caller only after
-//! the commit, so many durable writes share one flush to disk.
+//! SQLite's single writer. It takes all the work that waits, runs it in one transaction, and answers each caller only
+//! after the commit, so many durable writes share one flush to disk.
 //!
-//! Handing a statement to SQLite's thread and back costs several times what the statement itself does. So the writes of the
-//! webhooks, of which many wait at the same time, are [gathered](Writer::gather): one statement writes all their rows.
+//! Handing a statement to SQLite's thread and back costs several times what the statement itself does. So the writes of
+//! the webhooks, of which many wait at the same time, are [gathered](Writer::gather): one statement writes all their
+//! rows.
 
 use super::DbError;
 use futures_util::future::BoxFuture;
@@ -33,7 +34,8 @@ pub(super) type ManyRows<I, O> =
 enum Work {
     /// One closure, one atomic unit.
     Unit(Unit),
-    /// A row, written together with all the others of the same name. One statement alone needs no transaction around it.
+    /// A row, written together with all the others of the same name. One statement alone needs no transaction around
+    /// it.
     Row { name: &'static str, one_statement: bool, rows: Rows, item: Item },
 }
 
@@ -56,8 +58,8 @@ impl Writer {
         Self { orders }
     }
 
-    /// Runs one unit and answers after its commit. A caller that stops waiting does not stop the unit. It may run twice, but
-    /// only one of the runs counts.
+    /// Runs one unit and answers after its commit. A caller that stops waiting does not stop the unit. It may run
+    /// twice, but only one of the runs counts.
     pub(super) async fn run<T, F>(&self, unit: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -70,7 +72,8 @@ impl Writer {
         self.order(Work::Unit(unit)).await
     }
 
-    /// Writes `item` with all the other items of this `name` that wait, by one call of `rows`; answers after the commit.
+    /// Writes `item` with all the other items of this `name` that wait, by one call of `rows`; answers after the
+    /// commit.
     pub(super) async fn gather<I, O>(&self, name: &'static str, rows: ManyRows<I, O>, item: I) -> Result<O, DbError>
     where
         I: Send + Sync + 'static,
@@ -128,7 +131,8 @@ async fn write(mut connection: SqliteConnection, options: SqliteConnectOptions, 
             }
         }
         let results = run_batch(&mut connection, &batch).await;
-        // A full or failing disk makes SQLite undo the transaction by itself; sqlx then believes for ever that it is open.
+        // A full or failing disk makes SQLite undo the transaction by itself; sqlx then believes for ever that it is
+        // open.
         let is_doubtful =
             |result: &Result<Value, DbError>| matches!(result, Err(DbError::OutOfReach(_) | DbError::Failed(_)));
         if results.iter().any(is_doubtful)

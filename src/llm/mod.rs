@@ -209,9 +209,9 @@ impl Llm {
     /// The pieces of an answer as they come, and [`Piece::End`]; the stream is over after that or after an error.
     ///
     /// Waits up to [`FIRST_PIECE`] for the first piece (retries included), then up to the configured time-out for each
-    /// next one. An answer that turns out empty, refused or nonsensical before its first piece is asked for again
-    /// once; one that only calls tools is none of these. Nothing is sent before the first poll; dropping the stream ends
-    /// the request.
+    /// next one. An answer that turns out empty, refused or nonsensical before its first piece is asked for again once;
+    /// one that only calls tools is none of these. Nothing is sent before the first poll; dropping the stream ends the
+    /// request.
     pub fn stream(&self, prompt: Prompt) -> BoxStream<'static, Result<Piece, LlmError>> {
         match self {
             Self::Live(live) => stream::pieces(live.clone(), prompt).boxed(),

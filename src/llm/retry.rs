@@ -124,8 +124,8 @@ impl Policy {
             .with_max_times(self.max_retries as usize)
     }
 
-    /// Repeats `attempt` while it fails in a passing way, a pause is left, and that pause ends before the deadline.
-    /// The first dropped connection is replaced without a pause: the server itself is well then. With no time left nothing
+    /// Repeats `attempt` while it fails in a passing way, a pause is left, and that pause ends before the deadline. The
+    /// first dropped connection is replaced without a pause: the server itself is well then. With no time left nothing
     /// is sent, for the answer could not be used.
     pub(super) async fn run<T, F>(self, deadline: Instant, attempt: impl FnMut() -> F) -> Result<T, LlmError>
     where

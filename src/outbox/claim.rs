@@ -1,5 +1,5 @@
-//! How a claimed job is worked on, whatever it does: its claim is renewed while the work goes on; work that fails is put off,
-//! longer each time, and given up in the end.
+//! How a claimed job is worked on, whatever it does: its claim is renewed while the work goes on; work that fails is
+//! put off, longer each time, and given up in the end.
 
 use crate::clock::{Clock, Micros, SECOND};
 use crate::db::jobs::Job;
@@ -92,7 +92,8 @@ impl Claims {
         job: &Job,
         work: impl Future<Output = Result<T, Setback>>,
     ) -> impl Future<Output = Result<T, Setback>> {
-        // Boxed outside: the block would have room for it twice, and there are as many of them as texts wait for the model.
+        // Boxed outside: the block would have room for it twice, and there are as many of them as texts wait for the
+        // model.
         let work = Box::pin(work);
         let renew = async move {
             loop {

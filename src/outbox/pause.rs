@@ -1,5 +1,5 @@
-//! Sending is paused while Twilio refuses an account's credentials: no request of that account would pass, and every one adds
-//! to the harm.
+//! Sending is paused while Twilio refuses an account's credentials: no request of that account would pass, and every
+//! one adds to the harm.
 
 use crate::clock::{Clock, Micros, SECOND};
 use crate::config::AccountSid;
@@ -34,8 +34,8 @@ impl Pause {
         !self.paused().is_empty()
     }
 
-    /// Twilio refuses the account's credentials: it sends nothing until the time that is returned. It is said once, however
-    /// often it happens until they are mended.
+    /// Twilio refuses the account's credentials: it sends nothing until the time that is returned. It is said once,
+    /// however often it happens until they are mended.
     pub fn begin(&self, account: AccountSid, reason: &str) -> Micros {
         let until = self.clock.now() + LENGTH;
         if self.paused().insert(account, until).is_none() {

@@ -1,6 +1,6 @@
-//! The way of one reply from the text to its sender. The job in the outbox is the permission to answer: whoever holds it
-//! decides, and whoever deletes it owns the answer. The webhook that brought the text holds it first, and answers in time
-//! if it can; what it cannot do in time goes on here and is sent through Twilio's REST API.
+//! The way of one reply from the text to its sender. The job in the outbox is the permission to answer: whoever holds
+//! it decides, and whoever deletes it owns the answer. The webhook that brought the text holds it first, and answers in
+//! time if it can; what it cannot do in time goes on here and is sent through Twilio's REST API.
 
 use super::claim::{Claims, Setback};
 use super::pause::Pause;
@@ -227,7 +227,8 @@ impl Replier {
     }
 }
 
-/// Whether a text's reply is left to a person: that is asked for, perhaps since the text came in. What a person sends is sent.
+/// Whether a text's reply is left to a person: that is asked for, perhaps since the text came in. What a person sends
+/// is sent.
 fn is_draft(due: &Due) -> bool {
     due.job.kind == DRAFT || (due.job.kind == REPLY && !due.person.auto_reply)
 }

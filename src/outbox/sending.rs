@@ -1,5 +1,5 @@
-//! How a reply leaves by Twilio's REST API: message by message, each with its intent recorded first. One whose outcome is unknown
-//! is looked up before it is sent again.
+//! How a reply leaves by Twilio's REST API: message by message, each with its intent recorded first. One whose outcome
+//! is unknown is looked up before it is sent again.
 
 use super::claim::Setback;
 use super::reply::{Due, GIVE_UP_AFTER, Replier};
@@ -52,8 +52,8 @@ impl StatusCallback {
         }
     }
 
-    /// The URL for a message of the reply that this job sends. Ours is called again, like all webhooks, when it finds the gateway
-    /// restarting.
+    /// The URL for a message of the reply that this job sends. Ours is called again, like all webhooks, when it finds
+    /// the gateway restarting.
     fn url(&self, job: &Job, position: i64) -> String {
         match self {
             Self::Named(url) => url.to_string(),
@@ -64,8 +64,8 @@ impl StatusCallback {
 }
 
 impl Replier {
-    /// Sends what of a reply is not sent yet, and ends its job. If a send was begun (`begun`) its outcome is unknown: that
-    /// decides, not the reply's status, which a report may have changed since.
+    /// Sends what of a reply is not sent yet, and ends its job. If a send was begun (`begun`) its outcome is unknown:
+    /// that decides, not the reply's status, which a report may have changed since.
     pub(super) async fn send(&self, due: &Due, reply: &str, begun: Option<Micros>) -> Result<(), Setback> {
         let messages = numbered(reply);
         if due.is_outbound && begun.is_none() {
@@ -91,8 +91,8 @@ impl Replier {
         Ok(self.db.drop_job(&due.job).await?)
     }
 
-    /// Sends one message of a reply; `None` when it must not be sent any more. One that was begun before is sent only if Twilio
-    /// knows nothing of it.
+    /// Sends one message of a reply; `None` when it must not be sent any more. One that was begun before is sent only
+    /// if Twilio knows nothing of it.
     async fn deliver(
         &self,
         due: &Due,
@@ -166,7 +166,8 @@ impl Replier {
             };
             is_of_its_way && message.says(body, bare_words)
         };
-        // The oldest first: a newer one with the same words may be the only one that the next reply is looked for among.
+        // The oldest first: a newer one with the same words may be the only one that the next reply is looked for
+        // among.
         for sent in listed.into_iter().rev().filter(is_it).map(|message| known(message.sent)) {
             if self.is_recorded(due, position, &sent).await? {
                 return Ok(Some(sent));
@@ -175,8 +176,8 @@ impl Replier {
         Ok(None)
     }
 
-    /// Writes down what Twilio tells of a message, which is a report like any other and may have come before. False when the sid
-    /// is another message's.
+    /// Writes down what Twilio tells of a message, which is a report like any other and may have come before. False
+    /// when the sid is another message's.
     async fn is_recorded(&self, due: &Due, position: i64, sent: &SentMessage) -> Result<bool, DbError> {
         let report = ReplyReport {
             account_sid: due.account,
@@ -191,8 +192,8 @@ impl Replier {
         Ok(about == Some((due.job.subject_id, position)))
     }
 
-    /// Takes up the replies in TwiML of which Twilio reports nothing, where it is this gateway that it reports to and may be asked.
-    /// How many there were.
+    /// Takes up the replies in TwiML of which Twilio reports nothing, where it is this gateway that it reports to and
+    /// may be asked. How many there were.
     pub(super) async fn take_up_unreported(&self, now: Micros) -> Result<usize, DbError> {
         let asked = self.accounts.all().filter_map(|account| account.rest.as_ref()?.account_sid().to_string().into());
         let asked = asked.collect::<Vec<String>>().join(",");
@@ -202,7 +203,8 @@ impl Replier {
         self.db.take_up_unreported(now, now - GIVE_UP_AFTER, now - UNREPORTED_AFTER, asked).await
     }
 
-    /// Whether the receiver told us to stop, or was made inactive before a text that nobody asked for; then the job is ended.
+    /// Whether the receiver told us to stop, or was made inactive before a text that nobody asked for; then the job is
+    /// ended.
     pub(super) async fn is_canceled(&self, due: &Due) -> Result<bool, DbError> {
         let why = if due.is_unsolicited && !due.person.is_active {
             reason::INACTIVE

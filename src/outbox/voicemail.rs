@@ -1,5 +1,5 @@
-//! What becomes of a message that a caller left: it is fetched from Twilio, its words are written down, and its owner is told
-//! by a text. A message whose words cannot be had is told without them.
+//! What becomes of a message that a caller left: it is fetched from Twilio, its words are written down, and its owner
+//! is told by a text. A message whose words cannot be had is told without them.
 
 use super::claim::Setback;
 use crate::clock::{Clock, Micros, SECOND};

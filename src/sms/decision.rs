@@ -69,8 +69,8 @@ impl SmsService {
         Self { db, llm, clock, role: Arc::from(role), timeout, config: Arc::new(config.clone()) }
     }
 
-    /// Decides about a text with what was said before in mind. Stores nothing. A text that there is no use in asking about again
-    /// is left to a person: the model is unsure and has no reply.
+    /// Decides about a text with what was said before in mind. Stores nothing. A text that there is no use in asking
+    /// about again is left to a person: the model is unsure and has no reply.
     ///
     /// # Errors
     /// When the model does not answer in time, or the history cannot be read.
@@ -171,9 +171,9 @@ const MOST_TIMEOUTS: i64 = 8;
 const TOO_LONG: &str =
     "Your last message is the reply you wrote, and it is too long. Decide as before, and write a shorter one.";
 
-/// Whether a person has to look, for the text would only hold up those after it: the model was asked twice and gave nothing
-/// usable, its server refuses what it is told (too long, or not liked by a filter), or it never comes to an end. Other refusals are
-/// over the settings.
+/// Whether a person has to look, for the text would only hold up those after it: the model was asked twice and gave
+/// nothing usable, its server refuses what it is told (too long, or not liked by a filter), or it never comes to an
+/// end. Other refusals are over the settings.
 fn is_hopeless(error: &LlmError, tries: i64) -> bool {
     match error {
         LlmError::Unusable(_) => true,

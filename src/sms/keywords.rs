@@ -1,5 +1,5 @@
-//! The words with which a person stops and starts texts. Twilio confirms them itself, so the gateway only remembers them.
-//! (twilio.com/docs/messaging, "Advanced Opt-Out": the default keywords, whole message, any case.)
+//! The words with which a person stops and starts texts. Twilio confirms them itself, so the gateway only remembers
+//! them. (twilio.com/docs/messaging, "Advanced Opt-Out": the default keywords, whole message, any case.)
 
 /// What a keyword asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,9 @@ pub fn keyword(text: &str, opt_out_type: Option<&str>) -> Option<Keyword> {
     }
 }
 
-/// Whether a text is a stop word with nothing but politeness around it: "Stop. Thank you", "please stop". Twilio, which reads whole
-/// messages only, takes no notice of it. `is_courtesy` tells whether the other words are nothing more. A question is none.
+/// Whether a text is a stop word with nothing but politeness around it: "Stop. Thank you", "please stop". Twilio, which
+/// reads whole messages only, takes no notice of it. `is_courtesy` tells whether the other words are nothing more. A
+/// question is none.
 pub fn is_polite_stop(text: &str, is_courtesy: impl Fn(&str) -> bool) -> bool {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     let is_stop = |word: &&str| PLAIN_STOP.iter().any(|stop| word.eq_ignore_ascii_case(stop));

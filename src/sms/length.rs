@@ -120,8 +120,9 @@ fn fitting(text: &str, fits: impl Fn(&str) -> bool) -> usize {
         .unwrap_or(text.len())
 }
 
-/// Where a text of which the first `fits` bytes fit is best cut: after a sentence or else a word in the second half of them,
-/// else as late as possible; but never within a character as people see it nor within a URL, unless it does not fit at all.
+/// Where a text of which the first `fits` bytes fit is best cut: after a sentence or else a word in the second half of
+/// them, else as late as possible; but never within a character as people see it nor within a URL, unless it does not
+/// fit at all.
 fn cut(text: &str, fits: usize) -> usize {
     let urls = urls(text);
     let in_url = |at: usize| urls.iter().any(|url| url.start < at && at < url.end);

@@ -1,5 +1,5 @@
-//! Texts behind which nobody waits for an answer: automatic replies, and reactions to messages as telephones write them.
-//! What they look like is in `machines.toml`.
+//! Texts behind which nobody waits for an answer: automatic replies, and reactions to messages as telephones write
+//! them. What they look like is in `machines.toml`.
 
 use crate::db::messages::reason;
 use crate::twilio::address::Address;

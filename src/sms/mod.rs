@@ -1,5 +1,5 @@
-//! Texts: which of them are keywords, what is decided about the others, and who waits for the reply. Knows no HTTP and no
-//! TwiML.
+//! Texts: which of them are keywords, what is decided about the others, and who waits for the reply. Knows no HTTP and
+//! no TwiML.
 
 pub mod decision;
 pub mod keywords;

@@ -76,8 +76,8 @@ pub fn segments(text: &str) -> (usize, Encoding) {
     (encoding.segments(text), encoding)
 }
 
-/// The text with typographic signs in the GSM alphabet, when it takes fewer segments so. Letters stay what they are, and so do web
-/// addresses.
+/// The text with typographic signs in the GSM alphabet, when it takes fewer segments so. Letters stay what they are,
+/// and so do web addresses.
 pub fn economical(text: String) -> String {
     let urls = urls(&text);
     let folded = folded(&text, |at| urls.iter().any(|url| url.contains(&at)));

@@ -25,7 +25,8 @@ pub(super) fn urls(text: &str) -> Vec<Range<usize>> {
     urls
 }
 
-/// Whether a run of a host's characters is a host's name: labels between dots, and a top-level domain of letters at the end.
+/// Whether a run of a host's characters is a host's name: labels between dots, and a top-level domain of letters at the
+/// end.
 fn is_host(run: &str) -> bool {
     let top = run.rsplit_once('.').map_or("", |(_, top)| top);
     top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic()) && run.split('.').all(|label| !label.is_empty())

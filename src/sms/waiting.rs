@@ -1,5 +1,5 @@
-//! Between the webhook that waits for a reply and the task that writes it: the reply is handed over, or sent later by REST,
-//! never both.
+//! Between the webhook that waits for a reply and the task that writes it: the reply is handed over, or sent later by
+//! REST, never both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -68,13 +68,14 @@ impl Accounts {
         Ok(Self(Arc::new(Served { main, others: others.collect() })))
     }
 
-    /// The account that a webhook claims to be of, which only its signature proves; the main one when it names none of ours.
+    /// The account that a webhook claims to be of, which only its signature proves; the main one when it names none of
+    /// ours.
     pub fn claimed(&self, named: Option<AccountSid>) -> &Account {
         named.and_then(|sid| self.0.others.get(&sid)).unwrap_or(&self.0.main)
     }
 
-    /// The account of what was written down with this AccountSid; without one, the account of our address. `None` when it is
-    /// served no longer.
+    /// The account of what was written down with this AccountSid; without one, the account of our address. `None` when
+    /// it is served no longer.
     pub fn of(&self, sid: Option<AccountSid>, ours: &str) -> Option<&Account> {
         match sid {
             None => Some(self.of_number(ours)),

@@ -12,8 +12,8 @@ pub struct Address<'a> {
     pub number: Option<&'a str>,
 }
 
-/// "Withheld" in the letters of a telephone's keypad, with which Twilio fills `From` when the caller's number is not known:
-/// ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN, UNAVAILABLE.
+/// "Withheld" in the letters of a telephone's keypad, with which Twilio fills `From` when the caller's number is not
+/// known: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN, UNAVAILABLE.
 const WITHHELD: [&str; 5] = ["+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"];
 
 impl<'a> Address<'a> {

@@ -9,8 +9,8 @@ pub struct Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    /// Decodes `application/x-www-form-urlencoded` bytes. `+` and `%20` are blanks, a name without `=` has an empty value,
-    /// nothing is trimmed or dropped.
+    /// Decodes `application/x-www-form-urlencoded` bytes. `+` and `%20` are blanks, a name without `=` has an empty
+    /// value, nothing is trimmed or dropped.
     pub fn parse(raw: &'a [u8]) -> Self {
         let mut pairs = Vec::with_capacity(32);
         pairs.extend(form_urlencoded::parse(raw));

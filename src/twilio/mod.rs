@@ -1,5 +1,5 @@
-//! The wire to Twilio: signatures, forms, addresses, TwiML documents, voices, and the REST API. Knows nothing of the rest of
-//! the gateway.
+//! The wire to Twilio: signatures, forms, addresses, TwiML documents, voices, and the REST API. Knows nothing of the
+//! rest of the gateway.
 
 pub mod accounts;
 pub mod address;

@@ -72,8 +72,9 @@ pub struct SentMessage {
     pub error_code: Option<i64>,
 }
 
-/// A URL of ours as Twilio is told it for reports: it is asked twice more whatever went wrong, where the default is once and only when no
-/// connection could be made. The fragment is neither sent nor signed (usage/webhooks/webhooks-connection-overrides).
+/// A URL of ours as Twilio is told it for reports: it is asked twice more whatever went wrong, where the default is
+/// once and only when no connection could be made. The fragment is neither sent nor signed
+/// (usage/webhooks/webhooks-connection-overrides).
 pub fn retried(url: &str) -> String {
     format!("{url}#rc=2&rp=all")
 }
@@ -167,8 +168,8 @@ impl Rest {
         self.post("Messages.json", &form).await
     }
 
-    /// The MP3 of a recording, by the `RecordingUrl` of a webhook. The account's credentials go to Twilio alone: another
-    /// host's URL is not asked, and a redirect is followed only to where Twilio stores files, without them.
+    /// The MP3 of a recording, by the `RecordingUrl` of a webhook. The account's credentials go to Twilio alone:
+    /// another host's URL is not asked, and a redirect is followed only to where Twilio stores files, without them.
     ///
     /// # Errors
     /// See [`RestError`]; [`RestError::Unusable`] when it is not Twilio's or more than 20 MB long.

@@ -1,9 +1,9 @@
-//! Twilio's request signature: `X-Twilio-Signature` is the base64 of an HMAC-SHA1 with the account's auth token over the
-//! full URL and, for a form, every pair sorted by name. (twilio.com/docs/usage/security, "Validating requests".)
+//! Twilio's request signature: `X-Twilio-Signature` is the base64 of an HMAC-SHA1 with the account's auth token over
+//! the full URL and, for a form, every pair sorted by name. (twilio.com/docs/usage/security, "Validating requests".)
 //!
-//! Twilio signs the URL as it was configured, and what reaches us may differ from it in three documented ways, each of which
-//! is tried: credentials are never signed, the port may be missing or be the scheme's own, and a WebSocket's URL may have
-//! got or lost a trailing slash.
+//! Twilio signs the URL as it was configured, and what reaches us may differ from it in three documented ways, each of
+//! which is tried: credentials are never signed, the port may be missing or be the scheme's own, and a WebSocket's URL
+//! may have got or lost a trailing slash.
 
 use super::form::Form;
 use base64::Engine;
@@ -35,8 +35,8 @@ impl Verifier {
         Self { keys: keyed.collect() }
     }
 
-    /// Whether `signature`, the header's value, is the one of this request. `url` is the address Twilio called, as exactly
-    /// as it is known: scheme, authority, and the request target untouched.
+    /// Whether `signature`, the header's value, is the one of this request. `url` is the address Twilio called, as
+    /// exactly as it is known: scheme, authority, and the request target untouched.
     pub fn accepts(&self, signature: Option<&[u8]>, url: &str, payload: &Payload<'_>) -> bool {
         // Decoding is strict (alphabet, padding, length), so comparing bytes is comparing the header's exact text.
         let mut claimed = [0; 21];

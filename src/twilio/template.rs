@@ -1,10 +1,10 @@
 //! A TwiML document with `{{places}}`: read and checked once, rendered many times.
 //!
-//! Values can never become markup: a place may stand in text and in attribute values only, and what fills it is escaped,
-//! without the characters that XML 1.0 forbids. White space at the start and end of an element is layout, and so are line
-//! breaks between elements. An attribute that comes out empty is left out. An element whose whole text is
-//! one place is written once for each of the place's values, so also not at all. An element without content is written once,
-//! unless a place in its attributes has a list of values: then once for each of them.
+//! Values can never become markup: a place may stand in text and in attribute values only, and what fills it is
+//! escaped, without the characters that XML 1.0 forbids. White space at the start and end of an element is layout, and
+//! so are line breaks between elements. An attribute that comes out empty is left out. An element whose whole text is
+//! one place is written once for each of the place's values, so also not at all. An element without content is written
+//! once, unless a place in its attributes has a list of values: then once for each of them.
 
 mod parse;
 
@@ -26,7 +26,8 @@ pub type Values<'v> = [(&'static str, Value<'v>)];
 pub enum Value<'v> {
     /// One text.
     One(&'v str),
-    /// A text for each repetition of the element whose text it is, or of the empty element in whose attributes it stands.
+    /// A text for each repetition of the element whose text it is, or of the empty element in whose attributes it
+    /// stands.
     Each(&'v [String]),
 }
 
@@ -99,8 +100,8 @@ impl Template {
     /// Reads and checks a document.
     ///
     /// # Errors
-    /// When it is not well-formed, its root is not one `<Response>`, it holds an unknown element or place, a place stands
-    /// outside text and attribute values, or it has a DOCTYPE, CDATA or processing instruction.
+    /// When it is not well-formed, its root is not one `<Response>`, it holds an unknown element or place, a place
+    /// stands outside text and attribute values, or it has a DOCTYPE, CDATA or processing instruction.
     pub fn parse(source: &str) -> Result<Self, TemplateError> {
         let pieces = parse::document(source)?;
         Ok(Self { pieces, size: source.len() })

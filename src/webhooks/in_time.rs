@@ -4,8 +4,8 @@ use crate::app::App;
 use crate::db::DbError;
 use std::time::Duration;
 
-/// Twilio gives up after 15 seconds, of which connecting may take 4; whatever takes longer than this is an apology, which a
-/// caller must still hear. Reports, which nobody listens to, have [`super::status::before_twilio_gives_up`].
+/// Twilio gives up after 15 seconds, of which connecting may take 4; whatever takes longer than this is an apology,
+/// which a caller must still hear. Reports, which nobody listens to, have [`super::status::before_twilio_gives_up`].
 const DEADLINE: Duration = Duration::from_secs(11);
 
 /// Why a webhook has nothing better than an apology.

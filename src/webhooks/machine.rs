@@ -1,5 +1,5 @@
-//! Who answers the calls that we place. A person goes on talking; an answering machine is left a message after its beep, and
-//! a fax is hung up on.
+//! Who answers the calls that we place. A person goes on talking; an answering machine is left a message after its
+//! beep, and a fax is hung up on.
 
 use super::in_time::{Trouble, in_time};
 use super::manner::{manner, refusal};
@@ -30,7 +30,8 @@ use tracing::{Instrument, error, info, warn};
 
 /// The pauses before Twilio is asked again. With Twilio's own ones the webhook stays in Twilio's time.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(1)];
-/// A call is changed within this time or not at all, so that what Twilio does with it is seen before another process may try.
+/// A call is changed within this time or not at all, so that what Twilio does with it is seen before another process
+/// may try.
 const LONGEST_CHANGE: Duration = Duration::from_secs(4);
 /// How often it is looked whether another process has changed the call.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -65,8 +66,8 @@ enum Unsettled {
     Late(#[from] Elapsed),
 }
 
-/// Does what is to be done with the call, and then writes down who answered it, unless another report of the same did. What was
-/// not done is not written down, so that a redelivery does it, also when the process died in between.
+/// Does what is to be done with the call, and then writes down who answered it, unless another report of the same did.
+/// What was not done is not written down, so that a redelivery does it, also when the process died in between.
 async fn settle(
     app: Arc<App>,
     account: Option<AccountSid>,
@@ -96,8 +97,8 @@ async fn settle(
     Ok(())
 }
 
-/// Whether what is to be done because of `who` answered was done, by another process or by one that died since; else it is for
-/// this one to do it. A call that is not written down cannot be claimed; to end it twice does no harm.
+/// Whether what is to be done because of `who` answered was done, by another process or by one that died since; else it
+/// is for this one to do it. A call that is not written down cannot be claimed; to end it twice does no harm.
 async fn is_settled(app: &App, call_sid: &str, who: &str) -> std::result::Result<bool, DbError> {
     loop {
         match app.db.claim_change(call_sid, who).await? {
@@ -168,8 +169,8 @@ async fn leave_message(app: &App, call: &CallRequest) -> std::result::Result<Str
     Ok(app.db.keep_voice_answer(app.clock.now(), &step, call.person().user_id, answer, told).await?)
 }
 
-/// A message where the first words are not there, because the machine broke into them or the model is slow: what the model
-/// answered last, else the purpose in its words, else the purpose as the operator wrote it.
+/// A message where the first words are not there, because the machine broke into them or the model is slow: what the
+/// model answered last, else the purpose in its words, else the purpose as the operator wrote it.
 async fn message_for(app: &App, call: &OnCall, deadline: Instant) -> std::result::Result<Option<String>, DbError> {
     let Some(purpose) = &call.purpose else { return Ok(None) };
     if let Some(answer) = app.db.last_whole_answer(&call.call_sid).await? {

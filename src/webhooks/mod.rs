@@ -1,5 +1,5 @@
-//! What Twilio calls. A handler that names [`Signed`] in its arguments has passed the signature check; there is no other
-//! way to a webhook's fields.
+//! What Twilio calls. A handler that names [`Signed`] in its arguments has passed the signature check; there is no
+//! other way to a webhook's fields.
 
 mod in_time;
 pub mod machine;

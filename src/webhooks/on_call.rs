@@ -9,8 +9,8 @@ use crate::db::DbError;
 use crate::twilio::address::Address;
 use std::sync::Arc;
 
-/// Who is on the telephone; `None` when it is nobody's call and strangers are refused, and when we placed it and whom we called
-/// was deleted since.
+/// Who is on the telephone; `None` when it is nobody's call and strangers are refused, and when we placed it and whom
+/// we called was deleted since.
 pub(super) async fn on_call(app: &App, call: &CallRequest) -> Result<Option<OnCall>, DbError> {
     let (person, us) = call.person_and_us();
     let (party, purpose) = if call.is_ours() {
@@ -35,8 +35,8 @@ pub(super) async fn on_call(app: &App, call: &CallRequest) -> Result<Option<OnCa
     }))
 }
 
-/// Whom a caller may be connected to: the number of the preferences, else the operator's; never one of ours, configured or
-/// only called, which would call ourselves, and never the caller's own.
+/// Whom a caller may be connected to: the number of the preferences, else the operator's; never one of ours, configured
+/// or only called, which would call ourselves, and never the caller's own.
 fn transfer_number(app: &App, party: &Party, caller: &str, us: &str) -> Option<String> {
     let on_the_line = [caller, us].map(|address| Address::parse(address).number);
     let is_free = |number: &&String| !app.directory.is_own(number) && !on_the_line.contains(&Some(number.as_str()));

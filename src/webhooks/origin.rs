@@ -35,8 +35,8 @@ pub fn url_of(request: &Request, app: &App) -> String {
 }
 
 /// The URL of a request whose raw target (path and query, untouched) is `target`: below the `public` address if one is
-/// configured; else put together from `Host`, and from what proxies tell in `Forwarded` or `X-Forwarded-*` if the peer is
-/// `trusted`. Of a list the first entry counts: it is the one nearest to the client.
+/// configured; else put together from `Host`, and from what proxies tell in `Forwarded` or `X-Forwarded-*` if the peer
+/// is `trusted`. Of a list the first entry counts: it is the one nearest to the client.
 pub fn called_url(headers: &HeaderMap, target: &str, public: Option<&PublicUrl>, trusted: bool) -> String {
     if let Some(public) = public {
         return format!("{}{target}", public.base());

@@ -7,7 +7,7 @@ mod texts;
 use crate::clock::Micros;
 use crate::config::AccountSid;
 use crate::conversation::wishes::keys_in_words;
-use crate::db::calls::CallEvent;
+use crate::db::calls::{self, CallEvent};
 use crate::twilio::form::Form;
 use crate::twilio::relay_messages::Setup;
 pub use recordings::{Recorded, Recording, RecordingReport};
@@ -76,7 +76,7 @@ pub struct CallRequest {
 impl CallRequest {
     /// Whether the call is over, so that nobody hears what is answered.
     pub fn is_over(&self) -> bool {
-        self.event(0).is_over()
+        calls::is_over(&self.status)
     }
 
     /// Whether we placed the call.

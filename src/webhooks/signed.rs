@@ -18,8 +18,8 @@ const MOST_PAIRS: usize = 10_000;
 
 /// The fields of a webhook that Twilio signed.
 ///
-/// 403 without a word: unsigned, signed with another token, of another account, or about another account's call. 415: signed,
-/// but no form. 400: without the id it is about.
+/// 403 without a word: unsigned, signed with another token, of another account, or about another account's call. 415:
+/// signed, but no form. 400: without the id it is about.
 pub struct Signed<T>(pub T);
 
 impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
@@ -70,8 +70,8 @@ impl<'r, T: Webhook> FromRequest<'r> for Signed<T> {
     }
 }
 
-/// Whether a webhook names the call of another of our accounts. A database that cannot tell has nothing of the call to give out
-/// either.
+/// Whether a webhook names the call of another of our accounts. A database that cannot tell has nothing of the call to
+/// give out either.
 async fn is_anothers(app: &App, form: &Form<'_>, named: Option<AccountSid>) -> bool {
     let Some(call_sid) = form.get("CallSid").filter(|sid| app.accounts.are_several() && !sid.contains('\0')) else {
         return false;

@@ -182,7 +182,8 @@ async fn accept(app: &Arc<App>, text: &IncomingText, deadline: Instant) -> Resul
     }
 }
 
-/// What came of waiting for a reply: the reply; nothing, when it goes its own way; or nobody knows whether it was stored.
+/// What came of waiting for a reply: the reply; nothing, when it goes its own way; or nobody knows whether it was
+/// stored.
 fn outcome(heard: Result<Option<String>, RecvError>, job_id: i64) -> Result<Option<Reply>, DbError> {
     match heard {
         Ok(Some(text)) => Ok(Some(Reply { text, job_id: Some(job_id) })),
@@ -191,8 +192,8 @@ fn outcome(heard: Result<Option<String>, RecvError>, job_id: i64) -> Result<Opti
     }
 }
 
-/// What a text that was here before was answered, unless its sender opted out meanwhile; while that is still open, this webhook
-/// waits like the first one.
+/// What a text that was here before was answered, unless its sender opted out meanwhile; while that is still open, this
+/// webhook waits like the first one.
 async fn stored_reply(app: &App, text: &IncomingText, deadline: Instant) -> Result<Option<Reply>, DbError> {
     let reply = told_before(app, text, deadline).await?;
     Ok(if reply.is_some() && is_opted_out(app, text).await? { None } else { reply })

@@ -1,6 +1,6 @@
-//! `GET /speech/{token}`: words as sound, fetched by `<Play>`. The token is the permission, since Twilio fetches sound without a
-//! signature. It names the words and does not tell them, because URLs end up in the logs of proxies; any instance can look
-//! them up and have them spoken.
+//! `GET /speech/{token}`: words as sound, fetched by `<Play>`. The token is the permission, since Twilio fetches sound
+//! without a signature. It names the words and does not tell them, because URLs end up in the logs of proxies; any
+//! instance can look them up and have them spoken.
 
 use super::link;
 use crate::app::App;
@@ -19,10 +19,11 @@ use tracing::error;
 
 /// What the tokens are sealed for.
 const PURPOSE: &str = "speech";
-/// A URL serves for one to two of these. All made in one of them are the same, so Twilio may fetch a fixed sentence once.
+/// A URL serves for one to two of these. All made in one of them are the same, so Twilio may fetch a fixed sentence
+/// once.
 const PERIOD: Micros = 15 * 60 * SECOND;
-/// A fixed sentence stays what it is. What an answer's sentence is changes where a lost session has it begin anew, so Twilio is to
-/// ask whether it is still the same.
+/// A fixed sentence stays what it is. What an answer's sentence is changes where a lost session has it begin anew, so
+/// Twilio is to ask whether it is still the same.
 const CACHE_FIXED: &str = "private, max-age=900";
 const CACHE_ANSWER: &str = "private, no-cache";
 
@@ -103,8 +104,8 @@ pub(super) fn sentences_of(answer: &str, language: &Language) -> Vec<String> {
     sentences
 }
 
-/// `GET /speech/{token}`: the sound; 404 for a token that is forged or too old, or whose words are gone; 503 when they cannot
-/// be spoken in time.
+/// `GET /speech/{token}`: the sound; 404 for a token that is forged or too old, or whose words are gone; 503 when they
+/// cannot be spoken in time.
 #[handler]
 pub async fn sound(
     Path(token): Path<String>,

@@ -1,5 +1,5 @@
-//! Reports on calls, recordings and replies. Their order and repetition do not matter, and an id we do not know is taken too:
-//! Twilio only wants to hear that the report arrived.
+//! Reports on calls, recordings and replies. Their order and repetition do not matter, and an id we do not know is
+//! taken too: Twilio only wants to hear that the report arrived.
 
 use super::Signed;
 use super::requests::{CallProgress, MessageProgress, Recording, RecordingReport};
@@ -85,12 +85,13 @@ async fn record_reply(app: &App, report: Option<ReplyReport>) -> Result<StatusCo
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Twilio gives up after 15 seconds, and then it is as if nothing had been answered. A report may use nearly all of them: what is
-/// lost by being late is told once more, while a call that gets no document in time ends (see `in_time.rs`).
+/// Twilio gives up after 15 seconds, and then it is as if nothing had been answered. A report may use nearly all of
+/// them: what is lost by being late is told once more, while a call that gets no document in time ends (see
+/// `in_time.rs`).
 const DEADLINE: Duration = Duration::from_secs(13);
 
-/// The outcome of `work`, or in time that there is none. Not an `async fn`, whose future would hold `work` twice: as argument
-/// and as what is awaited.
+/// The outcome of `work`, or in time that there is none. Not an `async fn`, whose future would hold `work` twice: as
+/// argument and as what is awaited.
 pub(super) fn before_twilio_gives_up<T>(
     work: impl Future<Output = Result<T, DbError>>,
 ) -> impl Future<Output = Result<T, DbError>> {

@@ -1,5 +1,5 @@
-//! What of a turn's answer a webhook tells: the next words in time, a filler, or an apology. The answer is written meanwhile, by
-//! this process or by another one.
+//! What of a turn's answer a webhook tells: the next words in time, a filler, or an apology. The answer is written
+//! meanwhile, by this process or by another one.
 
 use super::in_time::Trouble;
 use super::manner::{manner, refusal};
@@ -62,8 +62,8 @@ struct Document {
     filler: Option<i64>,
 }
 
-/// What the caller hears at this step, after what was told `before`: the next words of the answer if there are any in time,
-/// else a short wait, and an apology once there were none for too long. It is stored before it is sent.
+/// What the caller hears at this step, after what was told `before`: the next words of the answer if there are any in
+/// time, else a short wait, and an apology once there were none for too long. It is stored before it is sent.
 pub(super) async fn tell(
     app: &App,
     call: &OnCall,
@@ -118,7 +118,11 @@ fn last_part(app: &App, call: &OnCall, step: &VoiceStep, part: VoicedPart, endin
             let words = if has_words { part.words } else { phrase(app, call.person(), &phrases.transferring) };
             transfer::connect(app, call, number, step.turn, &words)
         }
-        (Ending::Whole(_), _) => say_and_gather(&app.documents.answer, how, &part.words, &action),
+        // The document that takes the message asks for it.
+        (Ending::Whole(After::Voicemail), _) => transfer::voicemail(app, call, step.turn),
+        (Ending::Whole(After::Transfer | After::Listen), _) => {
+            say_and_gather(&app.documents.answer, how, &part.words, &action)
+        }
         (Ending::Failed, _) => {
             let words = part.words.and(phrase(app, call.person(), &phrases.apology));
             if told == 0 {

@@ -1,6 +1,6 @@
-//! Callers who want a person: connected to the one number that is configured for them, or, when nobody takes the call, back
-//! to the assistant or to a voicemail. What is answered here is stored before it is sent, so that a redelivery hears the
-//! same, whatever sound is there by then.
+//! Callers who want a person: connected to the one number that is configured for them, or, when nobody takes the call,
+//! back to the assistant or to a voicemail. What is answered here is stored before it is sent, so that a redelivery
+//! hears the same, whatever sound is there by then.
 
 use super::in_time::Trouble;
 use super::link;
@@ -22,8 +22,8 @@ pub(super) fn connect(app: &App, call: &OnCall, number: &str, turn: i64, words: 
     let (how, _) = manner(app, call.person());
     let action = link(app, &format!("/twilio/voice/turns/{turn}/transferred"));
     info!(call.sid = call.call_sid, turn, "A caller is connected to a person");
-    // Without a number of its own the call shows the caller's, which is what the person wants to see. A caller who has none
-    // that can be shown (withheld, SIP, a browser) cannot be passed on under it, so there the number is ours.
+    // Without a number of its own the call shows the caller's, which is what the person wants to see. A caller who has
+    // none that can be shown (withheld, SIP, a browser) cannot be passed on under it, so there the number is ours.
     let caller_id = match Address::parse(&call.caller).number {
         Some(_) => "",
         None => Address::parse(&call.ours).number.unwrap_or_default(),

@@ -1,5 +1,5 @@
-//! One spoken turn: claimed once, answered by one model call in a task of its own, and heard by whichever webhooks wait for
-//! it (`telling.rs`). What each webhook is answered is stored first, so that its redelivery hears the same.
+//! One spoken turn: claimed once, answered by one model call in a task of its own, and heard by whichever webhooks wait
+//! for it (`telling.rs`). What each webhook is answered is stored first, so that its redelivery hears the same.
 
 use super::in_time::Trouble;
 use super::manner::{manner, refusal};

@@ -1,5 +1,5 @@
-//! A call over plain webhooks: greeting, turn after turn, goodbye. Every webhook is answered in time with something to hear,
-//! whatever the model or the database does.
+//! A call over plain webhooks: greeting, turn after turn, goodbye. Every webhook is answered in time with something to
+//! hear, whatever the model or the database does.
 
 use super::in_time::{Trouble, in_time};
 use super::manner::{default_manner, manner, refusal};
@@ -34,8 +34,8 @@ fn greeting(app: &App, call: &CallRequest, greeted: std::result::Result<String, 
     }))
 }
 
-/// `POST /twilio/voice/placed/{order}`: a call that we placed is answered. Twilio's signature covers the order, so nobody else
-/// names one.
+/// `POST /twilio/voice/placed/{order}`: a call that we placed is answered. Twilio's signature covers the order, so
+/// nobody else names one.
 #[handler]
 pub async fn placed(
     Signed(call): Signed<CallRequest>,

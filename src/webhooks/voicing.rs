@@ -1,5 +1,5 @@
-//! Whether Twilio reads words aloud (`<Say>`) or plays them as the model's voice speaks them (`<Play>`): decided here for all
-//! that a call is told. With `SPEECH=twilio` everything is read aloud and nothing is done for it.
+//! Whether Twilio reads words aloud (`<Say>`) or plays them as the model's voice speaks them (`<Play>`): decided here
+//! for all that a call is told. With `SPEECH=twilio` everything is read aloud and nothing is done for it.
 //!
 //! Words are played only when their sound is there, so that nothing is lost by a voice that is slow or fails.
 
@@ -77,8 +77,8 @@ pub(super) fn phrase(app: &App, person: &Person, sentence: &str) -> Voiced {
     Voiced { says: vec![sentence.to_owned()], plays: url.map(|url| vec![url]) }
 }
 
-/// What a turn's answer goes on with after `told` sentences: those whose sound is there, soon after `deadline` at the latest,
-/// else what Twilio reads of them.
+/// What a turn's answer goes on with after `told` sentences: those whose sound is there, soon after `deadline` at the
+/// latest, else what Twilio reads of them.
 pub(super) async fn part(
     app: &App,
     call: &OnCall,

@@ -1,5 +1,5 @@
-//! Webhooks that Twilio would not send, signed all the same: whatever a field holds, the answer is valid TwiML or says what is
-//! wrong, and never tells of another call.
+//! Webhooks that Twilio would not send, signed all the same: whatever a field holds, the answer is valid TwiML or says
+//! what is wrong, and never tells of another call.
 
 use crate::support::app::{ACCOUNT, Answer, CALLER, OURS, TOKEN, TestApp, on_both_databases};
 use crate::support::signing::{encode_form, sign};

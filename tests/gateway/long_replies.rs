@@ -1,4 +1,5 @@
-//! Replies that no single message holds: split at the ends of sentences, numbered, and sent one message after the other.
+//! Replies that no single message holds: split at the ends of sentences, numbered, and sent one message after the
+//! other.
 
 use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use crate::support::fake_twilio::SentMessage;

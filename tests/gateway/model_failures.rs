@@ -1,4 +1,5 @@
-//! What REST clients see of a model that is slow, down, or says nothing of use.
+//! What REST clients see of a model that is slow, down, or says nothing of use, and what callers do of one that says
+//! odd things.
 
 use crate::api_support::{assert_come_back_later, problem};
 use crate::support::app::{Answer, CALLER, Database, OURS, TestApp, on_both_databases};

@@ -1,5 +1,5 @@
-//! Calls that the gateway places: who may be called, what the person or the machine at the other end hears, and that no call
-//! is placed twice.
+//! Calls that the gateway places: who may be called, what the person or the machine at the other end hears, and that no
+//! call is placed twice.
 
 use crate::api_support::{assert_fields, faulty_fields, problem};
 use crate::support::app::{Answer, CALLER, Database, KEY, OURS, TestApp, on_both_databases};

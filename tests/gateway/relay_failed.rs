@@ -1,4 +1,5 @@
-//! Calls that are reported as failed with their ConversationRelay session, and sessions that are lost with the database.
+//! Calls that are reported as failed with their ConversationRelay session, and sessions that are lost with the
+//! database.
 
 use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use crate::support::postgres;

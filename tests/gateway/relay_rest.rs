@@ -11,7 +11,8 @@ const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 /// A filler comes soon, once the words before it are spoken.
 pub const HASTY: [(&str, &str); 2] = [RELAY, ("VOICE_REPLY_BUDGET", "0.4")];
 
-/// A call whose caller was told the first of these `pieces` of an answer and then a filler. The gate holds the other pieces back.
+/// A call whose caller was told the first of these `pieces` of an answer and then a filler. The gate holds the other
+/// pieces back.
 pub async fn told_the_beginning(app: &TestApp, pieces: &[&str]) -> (Phone, Relay, Gate) {
     let (phone, mut relay, gate) = tells(app, pieces, 1).await;
     relay.next_message().await;

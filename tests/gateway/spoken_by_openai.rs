@@ -1,5 +1,5 @@
-//! `SPEECH=openai`: what a call is told is spoken by the model's voice and fetched by Twilio, or read by Twilio where that
-//! voice is slow or fails.
+//! `SPEECH=openai`: what a call is told is spoken by the model's voice and fetched by Twilio, or read by Twilio where
+//! that voice is slow or fails.
 
 use crate::support::app::{Answer, CALLER, Database, OURS, TestApp, on_both_databases};
 use crate::support::caller::Phone;

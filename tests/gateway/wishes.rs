@@ -1,5 +1,5 @@
-//! What a caller may want besides an answer: a person, a voicemail, the last words again, the end of the call; and what the
-//! model may do for the caller.
+//! What a caller may want besides an answer: a person, a voicemail, the last words again, the end of the call; and what
+//! the model may do for the caller.
 
 use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
 use crate::support::caller::{Ending, Phone};

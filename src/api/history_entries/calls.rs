@@ -26,7 +26,8 @@ pub(in crate::api) struct Call {
     status: String,
     /// Why the gateway called; null for calls that came in.
     purpose: Nullable<String>,
-    /// Who answered a call of the gateway's, as Twilio tells it (`human`, `machine_end_beep` …); null until it is known.
+    /// Who answered a call of the gateway's, as Twilio tells it (`human`, `machine_end_beep` …); null until it is
+    /// known.
     answered_by: Nullable<String>,
     /// How long it took; null until it is over.
     duration_seconds: Nullable<i64>,
@@ -34,8 +35,8 @@ pub(in crate::api) struct Call {
     started_at: Timestamp,
     /// When it ended; null until it is over.
     ended_at: Nullable<Timestamp>,
-    /// What was said, in a paragraph; null until the call was summed up, which takes some moments after its end, and for
-    /// good when nothing was said or `CALL_SUMMARIES` is off.
+    /// What was said, in a paragraph; null until the call was summed up, which takes some moments after its end, and
+    /// for good when nothing was said or `CALL_SUMMARIES` is off.
     summary: Nullable<String>,
     /// What the caller asked for, as the summary has it.
     requests: Vec<String>,
@@ -55,8 +56,8 @@ struct Voicemail {
     duration_seconds: Nullable<i64>,
     /// Its words, once they are written down.
     transcript: Nullable<String>,
-    /// `pending` until the words are written down, then `done`; `unavailable` when they cannot be had: nothing is set that
-    /// writes them down (`OPENAI_TRANSCRIBE_MODEL`), or it kept failing.
+    /// `pending` until the words are written down, then `done`; `unavailable` when they cannot be had: nothing is set
+    /// that writes them down (`OPENAI_TRANSCRIBE_MODEL`), or it kept failing.
     transcript_status: String,
     /// When it was left.
     created_at: Timestamp,

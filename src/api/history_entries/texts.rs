@@ -35,17 +35,19 @@ pub(in crate::api) struct Sms {
     confidence: Nullable<f64>,
     /// The reply.
     reply_text: Nullable<String>,
-    /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `discarded` (a draft), `ignored`, `canceled` (the receiver opted
-    /// out, or is an inactive user), or Twilio's word for a reply that was sent later (`queued`, `sent`, `delivered`, `undelivered`, `failed` …), of one in several
-    /// messages for the worst of them; null while it is being decided, and for a text that is answered with a later one.
+    /// `answered` at once, `confirmed` (a keyword), `pending`, `sending`, `draft`, `discarded` (a draft), `ignored`,
+    /// `canceled` (the receiver opted out, or is an inactive user), or Twilio's word for a reply that was sent later
+    /// (`queued`, `sent`, `delivered`, `undelivered`, `failed` …), of one in several messages for the worst of them;
+    /// null while it is being decided, and for a text that is answered with a later one.
     reply_status: Nullable<String>,
-    /// Why it was decided so, in the model's words on one line; or why the text is not answered: `keyword`, `opted out`, `own number`, `inactive user`, `sender is no person` (a short code
-    /// or a name), `automatic reply`, `reaction`, or `too many replies` (`SMS_LOOP_LIMIT`). Null when nothing is known of it.
+    /// Why it was decided so, in the model's words on one line; or why the text is not answered: `keyword`, `opted
+    /// out`, `own number`, `inactive user`, `sender is no person` (a short code or a name), `automatic reply`,
+    /// `reaction`, or `too many replies` (`SMS_LOOP_LIMIT`). Null when nothing is known of it.
     reason: Nullable<String>,
     /// Twilio's error code of a reply that failed.
     error_code: Nullable<i64>,
-    /// The segments the reply takes, all its messages together; null without a reply, on other channels than SMS, and of a
-    /// text that answers none until it is sent.
+    /// The segments the reply takes, all its messages together; null without a reply, on other channels than SMS, and
+    /// of a text that answers none until it is sent.
     segments: Nullable<i64>,
     /// Their encoding: `gsm7`, or `ucs2` when a character of the reply is not in the GSM alphabet.
     encoding: Nullable<String>,
@@ -53,8 +55,8 @@ pub(in crate::api) struct Sms {
     cost_estimate: Nullable<f64>,
     /// What the error code means; null for one that is not known here.
     error_meaning: Nullable<String>,
-    /// The id of the later text of this sender with which it is answered: its reply is for both. Null for a text with a reply of
-    /// its own.
+    /// The id of the later text of this sender with which it is answered: its reply is for both. Null for a text with a
+    /// reply of its own.
     answered_with: Nullable<i64>,
     /// When it came in.
     created_at: Timestamp,

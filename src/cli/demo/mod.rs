@@ -1,6 +1,6 @@
-//! `switchboard demo`: the newcomer's proof. Starts a gateway of its own on loopback with a temporary database and a scripted
-//! model, then plays Twilio: real HTTP, real WebSockets, real signatures. A call whose answers are told sentence by sentence,
-//! one that is interrupted, two texts and one forgery.
+//! `switchboard demo`: the newcomer's proof. Starts a gateway of its own on loopback with a temporary database and a
+//! scripted model, then plays Twilio: real HTTP, real WebSockets, real signatures. A call whose answers are told
+//! sentence by sentence, one that is interrupted, two texts and one forgery.
 
 mod call;
 mod model;

@@ -57,8 +57,8 @@ impl From<&str> for Utterance {
     }
 }
 
-/// Whether the letter is of a script without blanks between words (Chinese, Japanese, Korean as it is recognized) or one
-/// that writes "and" as part of the next word (Arabic).
+/// Whether the letter is of a script without blanks between words (Chinese, Japanese, Korean as it is recognized) or
+/// one that writes "and" as part of the next word (Arabic).
 fn joins_words(letter: char) -> bool {
     matches!(letter, '\u{600}'..='\u{6ff}' | '\u{2e80}'..)
 }

@@ -2,8 +2,8 @@
 
 use super::super::speech::is_syllabic;
 
-/// Whether a voice can make anything of a character: no pictographs, which it would read by their names, and none of the
-/// control characters, nor the two that are no characters, most of which XML forbids.
+/// Whether a voice can make anything of a character: no pictographs, which it would read by their names, and none of
+/// the control characters, nor the two that are no characters, most of which XML forbids.
 pub(in crate::conversation) fn is_speakable(c: char) -> bool {
     let pictograph = matches!(c,
         '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{2b00}'..='\u{2bff}' | '\u{fe00}'..='\u{fe0f}'

@@ -2,7 +2,8 @@
 
 use super::{Place, Plain};
 
-/// The longest mark at a line's start that is waited for: a rule, the bars below a table's head, a fence with its language.
+/// The longest mark at a line's start that is waited for: a rule, the bars below a table's head, a fence with its
+/// language.
 const LINE_MARK_BYTES: usize = 200;
 
 impl Plain {

@@ -1,4 +1,5 @@
-//! Turns are claimed by the one process that answers them. On SQLite the claims of all calls that wait share one statement.
+//! Turns are claimed by the one process that answers them. On SQLite the claims of all calls that wait share one
+//! statement.
 
 use super::{LEASE, TurnClaim, is_over};
 use crate::clock::Micros;
@@ -85,7 +86,8 @@ macro_rules! claim {
     };
 }
 
-/// Claims turns within the transaction `$c` of this kind of database: a list of the claim of each row, if it was granted.
+/// Claims turns within the transaction `$c` of this kind of database: a list of the claim of each row, if it was
+/// granted.
 macro_rules! claim_rows {
     ($c:ident, $now:ident, $list:ident, $rows:expr) => {{
         let rows: &[&ClaimRow] = $rows;
@@ -107,8 +109,8 @@ macro_rules! claim_rows {
 }
 
 impl Db {
-    /// Claims `(CallSid, turn)` for this process; `None` when the turn was claimed before. If it is the call's first turn, the
-    /// call will be summed up at `sum_up_at`.
+    /// Claims `(CallSid, turn)` for this process; `None` when the turn was claimed before. If it is the call's first
+    /// turn, the call will be summed up at `sum_up_at`.
     ///
     /// # Errors
     /// [`DbError::NoParent`] when the user was deleted.

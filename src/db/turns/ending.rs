@@ -41,8 +41,8 @@ impl TurnEnd {
 pub enum Heard {
     /// All of it.
     All,
-    /// All of it, once it is spoken, which takes this long. For that time the session that speaks it holds the turn: if it is
-    /// lost sooner, what is left of the time tells what was not heard, however the loss is noticed.
+    /// All of it, once it is spoken, which takes this long. For that time the session that speaks it holds the turn: if
+    /// it is lost sooner, what is left of the time tells what was not heard, however the loss is noticed.
     Spoken(Duration),
     /// What was told so far; the rest is told part by part.
     AsTold,
@@ -74,8 +74,8 @@ struct EndRow {
     unspoken: Option<Micros>,
 }
 
-/// The turns that are still their claimants', of a JSON list of [`EndRow`]. `lease_until` is a lease while a turn is open; once it
-/// has ended it tells until when its words are spoken, and is NULL where nobody has to know.
+/// The turns that are still their claimants', of a JSON list of [`EndRow`]. `lease_until` is a lease while a turn is
+/// open; once it has ended it tells until when its words are spoken, and is NULL where nobody has to know.
 macro_rules! end {
     ($now:ident, $rows:ident) => {
         concat!(

@@ -1,5 +1,5 @@
-//! The sentences of answers, stored as they are complete. On SQLite those of all calls that come in the meantime share one
-//! statement: of everything that a call writes, sentences are the most.
+//! The sentences of answers, stored as they are complete. On SQLite those of all calls that come in the meantime share
+//! one statement: of everything that a call writes, sentences are the most.
 
 use super::{LEASE, TurnClaim};
 use crate::db::dialect::{postgres_now, sqlite_now};
@@ -34,8 +34,8 @@ pub(in crate::db) struct SaidRow {
 }
 
 impl Db {
-    /// Stores the sentences that are complete by now. False when the turn is no longer the claimant's: another process took it
-    /// over, or it was ended.
+    /// Stores the sentences that are complete by now. False when the turn is no longer the claimant's: another process
+    /// took it over, or it was ended.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,5 +1,5 @@
-//! Answers are stored before they are sent, with how far they tell their turn. On SQLite those of all calls that wait share
-//! a few statements.
+//! Answers are stored before they are sent, with how far they tell their turn. On SQLite those of all calls that wait
+//! share a few statements.
 
 use super::{VoiceAnswer, VoiceStep};
 use crate::clock::Micros;
@@ -92,8 +92,8 @@ macro_rules! earlier {
 /// CallSid, turn and part.
 type Place = (String, i64, i64);
 
-/// Keeps answers within the transaction `$c` of this kind of database: a list of the document of each row, which is the one
-/// that was stored first.
+/// Keeps answers within the transaction `$c` of this kind of database: a list of the document of each row, which is the
+/// one that was stored first.
 macro_rules! keep_rows {
     ($c:ident, $now:ident, $list:ident, $rows:expr) => {{
         let rows: &[&KeptRow] = $rows;
@@ -138,7 +138,8 @@ impl KeptRow {
 }
 
 impl Db {
-    /// Stores an answer before it is sent, and what it tells of its turn; answers with the document that was stored first.
+    /// Stores an answer before it is sent, and what it tells of its turn; answers with the document that was stored
+    /// first.
     ///
     /// # Errors
     /// When the database fails.

@@ -25,8 +25,8 @@ pub(super) fn twilios(url: &str, base_url: &str) -> Option<Url> {
     (is_bare && (is_twilios || is_bases())).then_some(url)
 }
 
-/// Redirects are followed on the host that was asked and to where Twilio stores files; no others, lest somebody have us ask what
-/// only we can reach.
+/// Redirects are followed on the host that was asked and to where Twilio stores files; no others, lest somebody have us
+/// ask what only we can reach.
 pub(super) fn redirects() -> Policy {
     Policy::custom(|attempt| {
         let asked = attempt.previous().first().and_then(Url::host_str);
@@ -35,7 +35,8 @@ pub(super) fn redirects() -> Policy {
     })
 }
 
-/// Whether Twilio stores files there (support.twilio.com, 223183748): protected ones on its own hosts, others on Amazon's S3.
+/// Whether Twilio stores files there (support.twilio.com, 223183748): protected ones on its own hosts, others on
+/// Amazon's S3.
 fn is_storage(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let is_in = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));

@@ -46,8 +46,8 @@ pub struct ListedMessage {
 }
 
 impl ListedMessage {
-    /// Whether these are its words, once both are `read`: Twilio may have written them otherwise. A trial account's messages have words
-    /// of Twilio's before them.
+    /// Whether these are its words, once both are `read`: Twilio may have written them otherwise. A trial account's
+    /// messages have words of Twilio's before them.
     pub fn says(&self, words: &str, read: impl Fn(&str) -> String) -> bool {
         let Some(body) = self.body.as_deref().map(&read) else { return false };
         let before = body.strip_suffix(&read(words));
@@ -75,9 +75,9 @@ struct Page {
 }
 
 impl Rest {
-    /// The messages to a receiver from a sender, newest first. Twilio's filter by date is no use, for a message that is still queued
-    /// has no `DateSent`: pages are read until one ends with a message that is too old. A filter by Messaging Service there is not, and
-    /// which of its numbers a service chose is not known.
+    /// The messages to a receiver from a sender, newest first. Twilio's filter by date is no use, for a message that is
+    /// still queued has no `DateSent`: pages are read until one ends with a message that is too old. A filter by
+    /// Messaging Service there is not, and which of its numbers a service chose is not known.
     ///
     /// # Errors
     /// See [`RestError`]; [`RestError::Unknown`], too, when no end is found.

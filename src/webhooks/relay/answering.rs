@@ -57,6 +57,14 @@ impl Fresh {
             Self::Sentences(sentences) => sentences.is_empty(),
         }
     }
+
+    /// Whether any of it is heard as words.
+    pub(super) fn has_words(&self) -> bool {
+        match self {
+            Self::Words(words) => words.contains(char::is_alphanumeric),
+            Self::Sentences(sentences) => !sentences.is_empty(),
+        }
+    }
 }
 
 impl Cutter {
@@ -140,8 +148,8 @@ impl Answering {
         self.save_at.get_or_insert_with(|| Instant::now() + SAVE_EVERY);
     }
 
-    /// Has what was said so far stored, for whoever looks at the call and for the session that follows where this process is
-    /// killed. Words do not wait for it.
+    /// Has what was said so far stored, for whoever looks at the call and for the session that follows where this
+    /// process is killed. Words do not wait for it.
     pub(super) fn save(&mut self, so_far: &SaidSoFar) {
         self.save_at = None;
         so_far.store(SoFar { claim: self.claim, words: self.talk.answer() });

@@ -1,16 +1,16 @@
 //! What the caller said becomes a turn: answered with fixed words, or the model begins to answer.
 
 use super::answering::{Answering, Cutter};
-use super::leave_off;
+use super::ended::settle_lost_turn;
 use super::line::Over;
 use super::session::Session;
 use crate::conversation::reply::{Begun, Cost};
 use crate::conversation::speech::{joined, speaking_time};
 use crate::conversation::talk::{Talk, heard_sentences};
-use crate::conversation::wishes::{Wish, wish};
+use crate::conversation::wishes::{Wish, tell_of_wish, wish};
 use crate::db::DbError;
 use crate::db::relay::LeftTurn;
-use crate::db::turns::{Heard, NewClaim, NewTurn, TurnClaim, TurnEnd};
+use crate::db::turns::{NewClaim, NewTurn, TurnClaim, TurnEnd};
 use crate::webhooks::requests::Handoff;
 use crate::webhooks::speech::sentences_of;
 use tokio::time::Instant;
@@ -21,8 +21,8 @@ impl Session {
     pub(super) async fn answer_or_apologise(&mut self, words: &str, wants_person: bool) -> Result<(), Over> {
         match self.answer(words, wants_person).await {
             Ok(()) => Ok(()),
-            Err(Trouble::Over(over)) => Err(over),
-            Err(Trouble::Db(cause)) => {
+            Err(Unanswered::Over(over)) => Err(over),
+            Err(Unanswered::Db(cause)) => {
                 error!(call.sid = self.call.call_sid, turn = self.turn, error = %cause, "A turn could not be served");
                 self.say_fixed(|phrases| &phrases.apology).await
             }
@@ -30,7 +30,7 @@ impl Session {
     }
 
     /// Answers what the caller said: with fixed words if it needs no model, else the model begins to.
-    async fn answer(&mut self, words: &str, wants_person: bool) -> Result<(), Trouble> {
+    async fn answer(&mut self, words: &str, wants_person: bool) -> Result<(), Unanswered> {
         let NewClaim { claim, user_is_active, .. } = self.claim(words).await?;
         if !user_is_active {
             info!(call.sid = self.call.call_sid, turn = self.turn, "Ended the call of a user who is inactive by now");
@@ -43,8 +43,7 @@ impl Session {
             return Ok(self.ask(claim, words, Begun::default()).await?);
         };
         app.db.end_turn(app.clock.now(), claim, wish.end(phrases)).await?;
-        let (turn, turn_ms, tokens_in, tokens_out) = (self.turn, 0, 0, 0);
-        info!(call.sid = call.call_sid, turn, turn_ms, tokens_in, tokens_out, "Answered a turn without the model");
+        tell_of_wish(&call.call_sid, self.turn);
         // The document that takes the message asks for it.
         if wish != Wish::Voicemail {
             let mut talk = Talk::default();
@@ -52,13 +51,7 @@ impl Session {
             self.spoken = Some((claim, talk));
             self.say_phrase(wish.words(phrases)).await?;
         }
-        self.leaving = match wish {
-            Wish::Goodbye => Some(Handoff::Goodbye),
-            Wish::Person(_) => Some(Handoff::Transfer),
-            Wish::Voicemail => Some(Handoff::Voicemail),
-            Wish::TimeOver => Some(Handoff::TimeOver),
-            Wish::Nobody => None,
-        };
+        self.leaving = Handoff::after_wish(wish);
         Ok(())
     }
 
@@ -95,17 +88,15 @@ impl Session {
 
     /// Ends a turn that nothing was asked for, as far as the database can be reached at all.
     async fn give_up(&mut self, claim: TurnClaim) {
-        let end =
-            TurnEnd { answer: None, failed: true, action: None, heard: Heard::All, sentences: None, elapsed_ms: 0.0 };
-        self.app.db.end_turn(self.app.clock.now(), claim, end).await.ok();
+        self.app.db.end_turn(self.app.clock.now(), claim, TurnEnd::unanswered()).await.ok();
     }
 
-    /// The session before was lost: what it left unanswered is answered now, and who has no answer to wait for is asked to
-    /// speak, so that there is no silence.
+    /// The session before was lost: what it left unanswered is answered now, and who has no answer to wait for is asked
+    /// to speak, so that there is no silence.
     pub(super) async fn take_up(&mut self) -> Result<(), Over> {
         let call_sid = self.call.call_sid.clone();
         // The answer may have come to its end since the loss was told.
-        let left_off = leave_off(&self.app, &call_sid, self.turn).await.map(drop);
+        let left_off = settle_lost_turn(&self.app, &call_sid, self.turn).await.map(drop);
         self.note(left_off);
         let taken_up = match self.app.db.take_up_turn(&call_sid, self.turn).await {
             Ok(None) => return self.say_fixed(|phrases| &phrases.did_not_hear).await,
@@ -171,18 +162,18 @@ pub(super) fn said(left: &LeftTurn) -> String {
 }
 
 /// Why words are not answered.
-enum Trouble {
+enum Unanswered {
     Db(DbError),
     Over(Over),
 }
 
-impl From<DbError> for Trouble {
+impl From<DbError> for Unanswered {
     fn from(error: DbError) -> Self {
         Self::Db(error)
     }
 }
 
-impl From<Over> for Trouble {
+impl From<Over> for Unanswered {
     fn from(over: Over) -> Self {
         Self::Over(over)
     }

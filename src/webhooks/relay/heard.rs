@@ -1,5 +1,5 @@
-//! An answer ends: where the caller breaks in, where something else comes first, or with the session. What is stored is what
-//! was heard of it.
+//! An answer ends: where the caller breaks in, where something else comes first, or with the session. What is stored is
+//! what was heard of it.
 
 use super::answering::Answering;
 use super::line::Over;
@@ -50,9 +50,9 @@ impl Session {
         if heard == talk.answer() { Heard::All } else { Heard::Only(heard) }
     }
 
-    /// The caller broke in after `utterance`, with so much `left` to be spoken: the model is stopped, and only what was heard
-    /// goes into later prompts. Where no word of the answer was said yet, it is still wanted; whatever is said next ends it
-    /// anyway.
+    /// The caller broke in after `utterance`, with so much `left` to be spoken: the model is stopped, and only what was
+    /// heard goes into later prompts. Where no word of the answer was said yet, it is still wanted; whatever is said
+    /// next ends it anyway.
     pub(super) async fn keep_heard(&mut self, utterance: &str, left: Duration) {
         info!(call.sid = self.call.call_sid, turn = self.turn, "The caller broke in");
         let Some(mut answering) = self.answering.take() else { return self.keep_heard_of_last(utterance, left).await };

@@ -91,8 +91,8 @@ impl Session {
         Ok(())
     }
 
-    /// The caller said something, or pressed keys, which are told in words. Keys that were pressed just before words go with
-    /// them.
+    /// The caller said something, or pressed keys, which are told in words. Keys that were pressed just before words go
+    /// with them.
     async fn on_words(&mut self, words: &str, wants_person: bool) -> Result<(), Over> {
         if self.leaving.is_some() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Words as sound, with `SPEECH=openai`: each sentence is played once its sound is there, and read by Twilio where the voice
-//! is slow or fails; always in the order in which they were said.
+//! Words as sound, with `SPEECH=openai`: each sentence is played once its sound is there, and read by Twilio where the
+//! voice is slow or fails; always in the order in which they were said.
 
 use super::line::Over;
 use super::session::Session;
@@ -57,7 +57,8 @@ impl Player {
         self.queue.iter().map(Queued::time).sum()
     }
 
-    /// What waits is not said any more; how long it would have taken. What comes later is in the last language all the same.
+    /// What waits is not said any more; how long it would have taken. What comes later is in the last language all the
+    /// same.
     fn clear(&mut self) -> Duration {
         let time = self.time();
         let switch = self.queue.drain(..).rfind(|queued| matches!(queued, Queued::Switch { .. }));
@@ -150,8 +151,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the first in the queue: played if its sound is there, else read. A sentence stands for itself, so that Twilio
-    /// waits for no more words before it speaks.
+    /// Sends the first in the queue: played if its sound is there, else read. A sentence stands for itself, so that
+    /// Twilio waits for no more words before it speaks.
     async fn send_first(&mut self, is_there: bool) -> Result<(), Over> {
         let Some(player) = &mut self.player else { return Ok(()) };
         let time = player.time();

@@ -1,5 +1,5 @@
-//! One session: everything that happens on it, in the order it happens. One task, one loop; what takes time is waited for
-//! beside the caller, who may break in at any moment.
+//! One session: everything that happens on it, in the order it happens. One task, one loop; what takes time is waited
+//! for beside the caller, who may break in at any moment.
 
 use super::answering::Answering;
 use super::hearing::Caller;
@@ -35,9 +35,11 @@ const BREATH: Duration = Duration::from_millis(500);
 /// A session.
 pub(super) struct Session {
     pub(super) app: Arc<App>,
+    /// What goes out to Twilio.
     pub(super) line: Line,
     /// Plays what is said; `None` when Twilio reads it.
     pub(super) player: Option<Box<Player>>,
+    /// Whose call it is, in the language that is spoken now.
     pub(super) call: Arc<OnCall>,
     /// The number of the last turn.
     pub(super) turn: i64,
@@ -55,11 +57,16 @@ pub(super) struct Session {
     pub(super) leaving: Option<Handoff>,
     /// Done when the session is over: a late answer is not waited for any longer.
     pub(super) gone: CancellationToken,
+    /// What is known of what the caller does: keys, silences.
     pub(super) caller: Caller,
     opening: Opening,
+    /// When the call has lasted as long as it may.
     time_over_at: Instant,
+    /// When the next heartbeat is due.
     ping_at: Instant,
+    /// When Twilio gave its last sign of life.
     pub(super) last_frame: Instant,
+    /// Frames in a row that could not be read.
     pub(super) broken: u32,
 }
 

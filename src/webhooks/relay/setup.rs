@@ -1,4 +1,5 @@
-//! The beginning of a session: the first frame says whose call it is, and proves it with the token of the call's document.
+//! The beginning of a session: the first frame says whose call it is, and proves it with the token of the call's
+//! document.
 
 use super::PURPOSE;
 use super::line::{Line, Over};

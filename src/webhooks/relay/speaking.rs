@@ -23,8 +23,10 @@ impl Session {
         match said {
             Ok(Said::Words(text)) => {
                 let fresh = answering.speakable(&text);
-                if !fresh.is_empty() {
-                    self.give(fresh).await?;
+                let has_words = fresh.has_words();
+                self.give(fresh).await?;
+                // Blanks and signs end no silence.
+                if has_words {
                     self.wait_for_more();
                 }
                 Ok(())
@@ -89,8 +91,8 @@ impl Session {
         Ok(())
     }
 
-    /// The answer is over: says the rest, stores it, and does what follows. Twilio hears of its end only once it is stored, so
-    /// that no session that follows takes it for one that was never given.
+    /// The answer is over: says the rest, stores it, and does what follows. Twilio hears of its end only once it is
+    /// stored, so that no session that follows takes it for one that was never given.
     async fn finish(&mut self, after: After) -> Result<(), Over> {
         let (app, call) = (self.app.clone(), self.call.clone());
         let phrases = app.phrases.of(call.person().language);

@@ -2,6 +2,7 @@
 
 use super::{BadField, CallRequest, Webhook, sid};
 use crate::conversation::reply::After;
+use crate::conversation::wishes::Wish;
 use crate::twilio::form::Form;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,8 @@ pub struct RelayEnd {
     pub call: CallRequest,
     /// The session; empty when it is not told.
     pub session_id: String,
-    /// Whether the call is over, too. A session that failed can be followed by another, whatever the call's status says.
+    /// Whether the call is over, too. A session that failed can be followed by another, whatever the call's status
+    /// says.
     pub is_over: bool,
     /// What we handed over with the session's end.
     pub handoff: Option<Handoff>,
@@ -43,6 +45,22 @@ impl Handoff {
             After::Transfer => Some(Self::Transfer),
             After::Voicemail => Some(Self::Voicemail),
         }
+    }
+
+    /// What follows a wish that was granted in a session.
+    pub fn after_wish(wish: Wish<'_>) -> Option<Self> {
+        match wish {
+            Wish::Goodbye => Some(Self::Goodbye),
+            Wish::TimeOver => Some(Self::TimeOver),
+            Wish::Person(_) => Some(Self::Transfer),
+            Wish::Voicemail => Some(Self::Voicemail),
+            Wish::Nobody => None,
+        }
+    }
+
+    /// Whether the call is to end, its last words being said.
+    pub fn ends_call(self) -> bool {
+        matches!(self, Self::Goodbye | Self::EndCall | Self::TimeOver)
     }
 
     /// As `handoffData`.

@@ -21,8 +21,8 @@ pub(super) struct Asked {
     confirms: bool,
 }
 
-/// The keyword that a text between these addresses is. YES counts as START only for those who opted out, and never on toll-free
-/// numbers, whose carriers do not take it for one; for all others it is an answer.
+/// The keyword that a text between these addresses is. YES counts as START only for those who opted out, and never on
+/// toll-free numbers, whose carriers do not take it for one; for all others it is an answer.
 pub(super) async fn keyword_of(
     app: &App,
     text: &IncomingText,

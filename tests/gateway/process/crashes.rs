@@ -19,8 +19,8 @@ const ROUNDS_OF_TWO: usize = 6;
 const TEXTS: usize = 50;
 /// The latest moment of a kill: about when the last of the texts is answered.
 const LATEST_KILL_MS: u64 = 500;
-/// How often a text that was not answered is delivered again: a gateway that has just started on a busy machine may be too slow for
-/// a try.
+/// How often a text that was not answered is delivered again: a gateway that has just started on a busy machine may be
+/// too slow for a try.
 const TRIES: usize = 10;
 /// What the killed gateways had in hand is taken up when their leases are over.
 const LEASES_END: Duration = Duration::from_secs(120);

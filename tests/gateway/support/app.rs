@@ -1,5 +1,5 @@
-//! The gateway as production runs it, on its own database and a port of its own, with a scripted model and a fake Twilio at
-//! the far end of their URLs.
+//! The gateway as production runs it, on its own database and a port of its own, with a scripted model and a fake
+//! Twilio at the far end of their URLs.
 
 use super::fake_llm::FakeLlm;
 use super::fake_twilio::FakeTwilio;
@@ -190,7 +190,8 @@ impl TestApp {
         self.webhook_of(ACCOUNT, TOKEN, path, fields).await
     }
 
-    /// Posts a webhook that names this account and is signed with this token. Twilio keeps a fragment of the URL to itself.
+    /// Posts a webhook that names this account and is signed with this token. Twilio keeps a fragment of the URL to
+    /// itself.
     pub async fn webhook_of(&self, account: &str, token: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         let path = path.split('#').next().unwrap_or_default();
         let mut all = vec![("AccountSid", account), ("ApiVersion", "2010-04-01")];

@@ -1,8 +1,9 @@
 //! A caller whose end of the call follows TwiML as Twilio does, so that a test reads as a conversation.
 //!
 //! [`TestApp::dials`] rings the gateway. From then on the phone performs every document's verbs in order, fetches what
-//! redirects and actions lead to, and stops where somebody must act: in a `<Gather>`, `<Dial>`, `<Record>` or `<Connect>`, or
-//! when the call is over. Nothing is waited for between parts. Every request is signed, and every answer must be valid TwiML.
+//! redirects and actions lead to, and stops where somebody must act: in a `<Gather>`, `<Dial>`, `<Record>` or
+//! `<Connect>`, or when the call is over. Nothing is waited for between parts. Every request is signed, and every
+//! answer must be valid TwiML.
 
 mod acts;
 mod follow;

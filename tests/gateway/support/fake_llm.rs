@@ -80,7 +80,8 @@ impl FakeLlm {
         self.queue(Reply::says(&decision_text(decision, reply_text)))
     }
 
-    /// Queues an answer that comes in these pieces when it is streamed; unstreamed it comes whole, after the same waits.
+    /// Queues an answer that comes in these pieces when it is streamed; unstreamed it comes whole, after the same
+    /// waits.
     pub fn streams(&self, pieces: &[&str], between: Between) -> QueuedAnswer<'_> {
         let pieces = pieces.iter().map(|&piece| piece.to_owned()).collect();
         self.queue(Reply::Text { pieces, between, finish_reason: "stop" })

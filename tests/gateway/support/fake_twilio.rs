@@ -1,5 +1,5 @@
-//! A scripted stand-in for Twilio's REST API: it takes messages, calls and changes to calls, keeps and lists them, and gives
-//! out recordings.
+//! A scripted stand-in for Twilio's REST API: it takes messages, calls and changes to calls, keeps and lists them, and
+//! gives out recordings.
 
 mod routes;
 
@@ -18,7 +18,8 @@ pub const ACCOUNT_SID: &str = "AC0123456789abcdef0123456789abcdef";
 /// That account's token.
 pub const AUTH_TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// The fake REST API. Scripted mishaps are queued; each meets one POST, in order. Lookups (GET) have a queue of their own.
+/// The fake REST API. Scripted mishaps are queued; each meets one POST, in order. Lookups (GET) have a queue of their
+/// own.
 pub struct FakeTwilio {
     server: Server,
     account: String,

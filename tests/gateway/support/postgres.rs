@@ -1,8 +1,8 @@
 //! A PostgreSQL database for each test that asks for one.
 //!
 //! The databases live in a throw-away cluster that the first test of the process starts and that ends with the process,
-//! or on the server that `TEST_DATABASE_URL` names. Each is dropped when its test ends, so that a run needs little disk;
-//! only a killed run leaves some on a server that was named (they begin with `switchboard_test_`).
+//! or on the server that `TEST_DATABASE_URL` names. Each is dropped when its test ends, so that a run needs little
+//! disk; only a killed run leaves some on a server that was named (they begin with `switchboard_test_`).
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -68,13 +68,13 @@ pub async fn database() -> Option<String> {
 
 /// Drops a database made by [`database`], whoever is still connected to it.
 ///
-/// It has a thread and a runtime of its own, because it is called where a test ends, well or in a panic, and nothing can be
-/// awaited. A failure is only told: a test that is over is not failed by its tidying up.
+/// It has a thread and a runtime of its own, because it is called where a test ends, well or in a panic, and nothing
+/// can be awaited. A failure is only told: a test that is over is not failed by its tidying up.
 ///
-/// The test does not wait for it: `DROP DATABASE` waits for every process of the server, and one whose client is in the middle
-/// of logging in does nothing until that client goes on, which may be a task of the very test that waits, until the server's
-/// `authentication_timeout` of a minute. What is left of our own cluster at the end goes with it; a server that was named is
-/// waited for, so that nothing stays there.
+/// The test does not wait for it: `DROP DATABASE` waits for every process of the server, and one whose client is in the
+/// middle of logging in does nothing until that client goes on, which may be a task of the very test that waits, until
+/// the server's `authentication_timeout` of a minute. What is left of our own cluster at the end goes with it; a server
+/// that was named is waited for, so that nothing stays there.
 pub fn drop_database(url: &str) {
     let (server, name) = (server_url().to_owned(), database_name(url));
     let dropping = std::thread::spawn(move || {

@@ -10,10 +10,10 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Makes the cluster, runs its server and waits for the end of its own standard input, which comes when the test process
-/// ends, be it by return, panic, signal or kill: the system then closes the other end of the pipe. Has a process group
-/// of its own, so that an interrupt from the keyboard does not end it before its work.
-/// `$1` is the folder of the programs, `$2` that of the cluster, `$3` the port.
+/// Makes the cluster, runs its server and waits for the end of its own standard input, which comes when the test
+/// process ends, be it by return, panic, signal or kill: the system then closes the other end of the pipe. Has a
+/// process group of its own, so that an interrupt from the keyboard does not end it before its work. `$1` is the folder
+/// of the programs, `$2` that of the cluster, `$3` the port.
 const WATCHDOG: &str = r#"
 trap : HUP INT TERM
 # In the clear over loopback: hashed passwords would cost each connection of a debug build many milliseconds.
@@ -128,7 +128,8 @@ fn new_directory() -> io::Result<PathBuf> {
     Ok(directory)
 }
 
-/// PostgreSQL refuses to run as root. Where root runs the tests, the folder is given to another user, whose ids these are.
+/// PostgreSQL refuses to run as root. Where root runs the tests, the folder is given to another user, whose ids these
+/// are.
 fn owner(directory: &Path) -> io::Result<Option<(u32, u32)>> {
     if fs::metadata(directory)?.uid() != 0 {
         return Ok(None);

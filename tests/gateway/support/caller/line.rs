@@ -107,8 +107,8 @@ impl Line {
         request.send().await.expect("an answer to the handshake").status().as_u16()
     }
 
-    /// The URL that Twilio signs for a WebSocket at `url`: `url` itself. A gateway that knows no public address takes the
-    /// plain connection of a test for what it is, `ws`.
+    /// The URL that Twilio signs for a WebSocket at `url`: `url` itself. A gateway that knows no public address takes
+    /// the plain connection of a test for what it is, `ws`.
     pub fn signed_socket_url(&self, url: &str) -> String {
         match self.public {
             Some(_) => url.to_owned(),

@@ -53,7 +53,8 @@ impl Phone {
         self.report(url, &[("MachineDetectionDuration", "3200")]).await;
     }
 
-    /// The gateway has changed the call through the REST API: whatever it was at is left, and the new document performed.
+    /// The gateway has changed the call through the REST API: whatever it was at is left, and the new document
+    /// performed.
     pub async fn follows_update(&mut self, update: &CallUpdate) {
         assert_eq!(update.sid, self.sid, "another call was changed");
         assert!(!self.has_ended(), "the call is over: {:?}", self.state);
