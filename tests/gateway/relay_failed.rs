@@ -83,9 +83,9 @@ on_both_databases! {
         }
         let lost = [("SessionId", "VX1"), ("SessionStatus", "failed")];
         let answer = call.webhook("/twilio/relay/ended", &lost).await.voice();
-        assert_eq!(answer.redirect().as_deref(), Some("/twilio/relay/ended?tried=1&session=VX1"));
+        assert_eq!(answer.redirect().as_deref(), Some("/twilio/relay/ended?session=VX1&tried=1"));
         assert!(!answer.say().is_empty(), "the caller is not left in silence");
-        let last = call.webhook("/twilio/relay/ended?tried=5&session=VX1", &[]).await.voice();
+        let last = call.webhook("/twilio/relay/ended?session=VX1&tried=5", &[]).await.voice();
         assert!(last.hangs_up() && last.say() == UNAVAILABLE, "{}", last.say());
         let said = [("SessionId", "VX1"), ("SessionStatus", "ended"), ("HandoffData", r#"{"reason":"goodbye"}"#)];
         let end = call.webhook("/twilio/relay/ended", &said).await.voice();
@@ -118,4 +118,22 @@ async fn a_session_that_is_lost_with_the_database_is_taken_up_when_the_database_
     assert!(relay.hears_turn().await.ends_with("Still here."));
     let again = phone.redeliver_last().await.body;
     assert_eq!(again, phone.trace().last().unwrap().answer.body, "it is one loss, under the session's name");
+}
+
+#[tokio::test]
+async fn a_caller_who_is_handed_over_without_the_database_is_connected_when_it_is_back() {
+    let Some(database) = Database::postgres().await else { return };
+    let app = TestApp::start_with(&database, &[RELAY, ("TRANSFER_NUMBER", PERSON)]).await;
+    let mut phone = app.phone(CALLER, OURS).step_by_step();
+    phone.dials().await;
+    let mut relay = phone.relay().await;
+    relay.says("Can I speak to a human, please?").await;
+    let end = relay.until_end().await;
+    postgres::cut(&database.url()).await;
+    phone.relay_ended(end).await;
+    postgres::restore(&database.url()).await;
+    app.until("/health", |health| health["database"] == "ok").await;
+    phone.goes_on().await;
+    assert_eq!(phone.is_dialling().map(|dialled| dialled.number), Some(PERSON.to_owned()));
+    assert!(phone.trace().last().unwrap().path().starts_with("/twilio/relay/ended?reason=transfer&session="));
 }

@@ -35,8 +35,9 @@ pub(in crate::api) struct Call {
     started_at: Timestamp,
     /// When it ended; null until it is over.
     ended_at: Nullable<Timestamp>,
-    /// What was said, in a paragraph; null until the call was summed up, which takes some moments after its end, and
-    /// for good when nothing was said or `CALL_SUMMARIES` is off.
+    /// What was said, in a paragraph; null until the call was summed up, which takes some moments after its end (hours
+    /// after one that was reported as `failed`), and for good when nothing was said, `CALL_SUMMARIES` is off or no
+    /// model is configured.
     summary: Nullable<String>,
     /// What the caller asked for, as the summary has it.
     requests: Vec<String>,

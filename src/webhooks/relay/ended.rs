@@ -35,8 +35,8 @@ const FAILURES: i64 = 2;
 /// How often it is asked again what follows a session, while the database is out of reach.
 const ASKED_AGAIN: u8 = 5;
 
-/// What the URL says where we have Twilio ask once more: the request that follows a `<Redirect>` carries no
-/// `SessionId`.
+/// What the URL says where we have Twilio ask once more: the request that follows a `<Redirect>` carries neither
+/// `SessionId` nor `HandoffData`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct AskedBefore {
@@ -44,6 +44,8 @@ struct AskedBefore {
     tried: u8,
     /// The session.
     session: String,
+    /// What was handed over with its end.
+    reason: Option<Handoff>,
 }
 
 /// `POST /twilio/relay/ended`: a session is over, and Twilio asks what comes next.
@@ -57,6 +59,7 @@ pub async fn session_ended(
     if end.session_id.is_empty() {
         end.session_id.clone_from(&before.session);
     }
+    end.handoff = end.handoff.or(before.reason);
     let answered = in_time(&app, || go_on(&app, &end, &called)).await;
     Twiml(answered.unwrap_or_else(|cause| ask_again(&app, &end, &before, &cause)))
 }
@@ -74,7 +77,9 @@ fn ask_again(app: &App, end: &RelayEnd, before: &AskedBefore, cause: &Trouble) -
     }
     warn!(call.sid = call_sid, tried, error = %cause, "It is not known what follows a session: asked again in a moment");
     let words = &phrases.one_moment[usize::from(tried) % phrases.one_moment.len()];
-    let again = format!("/twilio/relay/ended?tried={}&session={}", tried + 1, end.session_id);
+    let reason = end.handoff.map(|handoff| format!("reason={}&", handoff.name())).unwrap_or_default();
+    // In the order of the names: Twilio may put a query so on the wire, and signs it as it was given.
+    let again = format!("/twilio/relay/ended?{reason}session={}&tried={}", end.session_id, tried + 1);
     say_and_go(&app.documents.hold, how, from_ref(words), &link(app, &again))
 }
 

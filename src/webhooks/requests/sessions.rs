@@ -4,7 +4,7 @@ use super::{BadField, CallRequest, Webhook, sid};
 use crate::conversation::reply::After;
 use crate::conversation::wishes::Wish;
 use crate::twilio::form::Form;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// How a ConversationRelay session ended.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub struct RelayEnd {
 }
 
 /// What comes after a ConversationRelay session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "reason")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Handoff {
     /// Goodbye was said: the call ends.
     Goodbye,
@@ -63,15 +63,33 @@ impl Handoff {
         matches!(self, Self::Goodbye | Self::EndCall | Self::TimeOver)
     }
 
+    /// Its name in `handoffData` and in URLs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Goodbye => "goodbye",
+            Self::EndCall => "end_call",
+            Self::TimeOver => "time_over",
+            Self::Transfer => "transfer",
+            Self::Voicemail => "voicemail",
+        }
+    }
+
     /// As `handoffData`.
     pub fn to_json(self) -> String {
-        serde_json::to_string(&self).expect("a name can always be written as JSON")
+        format!(r#"{{"reason":"{}"}}"#, self.name())
     }
+}
+
+/// What Twilio brings back of `handoffData`.
+#[derive(Deserialize)]
+struct HandoffData {
+    reason: Handoff,
 }
 
 impl Webhook for RelayEnd {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
         let handoff = form.get("HandoffData").and_then(|data| serde_json::from_str(data).ok());
+        let handoff = handoff.map(|HandoffData { reason }| reason);
         let call = CallRequest::read(form)?;
         let is_over = form.get("SessionStatus") == Some("completed") || (call.is_over() && call.status != "failed");
         Ok(Self { call, session_id: sid(form, "SessionId").unwrap_or_default(), is_over, handoff })

@@ -77,6 +77,9 @@ impl Line {
     }
 
     pub async fn post(&self, url: &str, fields: &[(String, String)]) -> Exchange {
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let names = query.split('&').map(|pair| pair.split('=').next().unwrap_or(pair));
+        assert!(names.is_sorted(), "Twilio may sort the query of {url} on the wire and sign it as it is");
         // Connection overrides are neither sent nor signed.
         let url = url.split('#').next().unwrap_or(url);
         let pairs: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
