@@ -16,15 +16,15 @@ test:
 test-pg url=env("TEST_DATABASE_URL"):
     TEST_DATABASE_URL={{ quote(url) }} cargo test
 
-# Print the gateway's figures on this machine; takes a minute (Linux)
+# Print the gateway's figures on this machine; takes 20 seconds (Linux)
 bench:
     cargo bench --bench gateway
 
-# Print how fast callers hear the model on this machine; takes a minute and a half (Linux)
+# Print how fast callers hear the model on this machine; takes two minutes (Linux)
 bench-voice:
     cargo bench --bench voice
 
-# Print how many texts are answered, how fast, and with how much memory; takes a minute (Linux)
+# Print how many texts are answered, how fast, and with how much memory; takes half a minute (Linux)
 bench-sms:
     cargo bench --bench sms
 
