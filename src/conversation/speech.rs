@@ -42,7 +42,9 @@ pub fn says(sentences: &[impl AsRef<str>]) -> Vec<String> {
 pub fn joined(sentences: &[String]) -> String {
     let mut text = String::new();
     for sentence in sentences {
-        if text.is_empty() { text.push_str(sentence) } else { append(&mut text, sentence) }
+        // What a broken answer begins with may end within a word.
+        let goes_on = text.ends_with(needs_no_blank) && sentence.starts_with(needs_no_blank);
+        if text.is_empty() || goes_on { text.push_str(sentence) } else { append(&mut text, sentence) }
     }
     text
 }
@@ -172,6 +174,14 @@ mod tests {
     fn what_looks_like_markup_but_is_none_is_spoken() {
         assert_eq!(spoken("3 < 5 & \"x\" <b>bold</b> 2 * 3 * 4"), ["3 < 5 & \"x\" <b>bold</b> 2 * 3 * 4"]);
         assert_eq!(spoken("🎉"), ["🎉"]);
+    }
+
+    #[test]
+    fn sentences_are_joined_as_they_are_written() {
+        let joined = |sentences: &[&str]| joined(&sentences.iter().map(|&s| s.to_owned()).collect::<Vec<_>>());
+        assert_eq!(joined(&["One.", "Two."]), "One. Two.");
+        assert_eq!(joined(&["从前有", "一部电话。", "它响了。"]), "从前有一部电话。它响了。");
+        assert_eq!(joined(&["전화가", "울렸다."]), "전화가 울렸다.");
     }
 
     #[test]

@@ -19,7 +19,7 @@ impl Talk {
     /// The rest of an answer whose beginning, these words, was heard before.
     pub fn after(begun: &str) -> Self {
         let mut talk = Self { text: begun.to_owned(), ..Self::default() };
-        if talk.needs_blank() {
+        if goes_on_apart(begun) {
             talk.text.push(' ');
         }
         talk.begun = talk.text.len();
@@ -50,7 +50,7 @@ impl Talk {
             .iter()
             .rev()
             .fold(self.text.len(), |end, filler| if filler.end == end { filler.start } else { end });
-        needs_blank(&self.text[..end])
+        goes_on_apart(&self.text[..end])
     }
 
     /// How long all of it takes to speak that was not heard before.
@@ -135,6 +135,11 @@ fn needs_blank(text: &str) -> bool {
     !text.is_empty() && !text.ends_with(stands_apart)
 }
 
+/// The same for more of an answer, which may have been broken off within a word.
+fn goes_on_apart(text: &str) -> bool {
+    needs_blank(text) && !text.ends_with(needs_no_blank)
+}
+
 /// How many of the sentences of an answer were heard to their end, when `heard` was heard of it.
 pub fn heard_sentences(sentences: &[String], heard: &str) -> usize {
     let signs = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
@@ -200,8 +205,14 @@ mod tests {
     fn an_answer_goes_on_apart_whatever_was_said_in_between() {
         let needs = [&["One."][..], &["One.", "filler:  Wait. "], &["One.", "filler:  Wait. ", "filler: So. "]];
         assert!(needs.iter().all(|said| talk(said).answer_needs_blank()));
-        let has =
-            [&[][..], &["filler: Wait. "], &["One. "], &["One. ", "filler: Wait. "], &["你好。", "filler:  Wait. "]];
+        let has = [
+            &[][..],
+            &["filler: Wait. "],
+            &["One. "],
+            &["One. ", "filler: Wait. "],
+            &["你好。", "filler:  Wait. "],
+            &["从前有"],
+        ];
         assert!(!has.iter().any(|said| talk(said).answer_needs_blank()));
     }
 

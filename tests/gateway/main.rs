@@ -19,6 +19,7 @@ mod lanes;
 mod long_replies;
 mod lookups;
 mod machines;
+mod many_calls;
 mod model_failures;
 mod opt_outs;
 mod outbound_calls;

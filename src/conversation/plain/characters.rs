@@ -1,6 +1,6 @@
 //! What characters mean to a voice.
 
-use super::super::speech::is_syllabic;
+use super::super::speech::needs_no_blank;
 
 /// Whether a voice can make anything of a character: no pictographs, which it would read by their names, and none of
 /// the control characters, nor the two that are no characters, most of which XML forbids.
@@ -55,8 +55,7 @@ pub(super) fn wants_stop(last: char) -> bool {
 }
 
 pub(super) fn stop_after(last: char) -> char {
-    let hangul = matches!(last, '\u{1100}'..='\u{11ff}' | '\u{ac00}'..='\u{d7ff}');
-    if is_syllabic(last) && !hangul { '。' } else { '.' }
+    if needs_no_blank(last) { '。' } else { '.' }
 }
 
 pub(super) fn is_blank(c: Option<char>) -> bool {

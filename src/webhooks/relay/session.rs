@@ -116,7 +116,8 @@ impl Session {
             failures: known.relay_failures,
             answering: None,
             spoken: None,
-            filler: usize::try_from(known.last_turn).unwrap_or(0),
+            // Not the one that a lost session may have said last.
+            filler: usize::try_from(known.last_turn + known.relay_failures).unwrap_or(0),
             leaving: None,
             gone: CancellationToken::new(),
             caller: Caller::new(now),
