@@ -53,10 +53,11 @@ pub fn action(offered: &[VoiceTool], call: &llm::ToolCall) -> Result<Action, Str
     let tool = offered.iter().find(|tool| tool.name() == call.name);
     let tool = tool.ok_or_else(|| format!("There is no tool {}.", call.name))?;
     let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or(Value::Null);
-    // No database text can hold NUL.
-    let text =
-        |name: &str| arguments.get(name).and_then(Value::as_str).map(|text| text.replace('\0', "").trim().to_owned());
-    let text = |name: &str| text(name).filter(|text| !text.is_empty());
+    let text = |name: &str| {
+        // No database text can hold NUL.
+        let text = arguments.get(name)?.as_str()?.replace('\0', "");
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
     match tool {
         VoiceTool::EndCall => Ok(Action::EndCall),
         VoiceTool::TransferToHuman => Ok(Action::Transfer),

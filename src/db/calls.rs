@@ -5,7 +5,7 @@ mod recording;
 use super::{Db, DbError, read, unit};
 use crate::clock::Micros;
 pub(super) use recording::rank;
-pub use recording::{CallEvent, FORGOTTEN_AFTER, UNKNOWN_END, is_over};
+pub use recording::{CallEvent, FORGOTTEN_AFTER, UNKNOWN_END, is_over_for_sure};
 use sqlx::FromRow;
 
 /// One call.

@@ -45,7 +45,7 @@ pub struct Conversation {
 }
 
 /// An answer and what it took.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Answer {
     /// The words.
     pub text: String,

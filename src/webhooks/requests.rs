@@ -74,9 +74,9 @@ pub struct CallRequest {
 }
 
 impl CallRequest {
-    /// Whether the call is over, so that nobody hears what is answered.
-    pub fn is_over(&self) -> bool {
-        calls::is_over(&self.status)
+    /// See [`calls::is_over_for_sure`]: nobody hears what is answered.
+    pub fn is_over_for_sure(&self) -> bool {
+        calls::is_over_for_sure(&self.status)
     }
 
     /// Whether we placed the call.

@@ -121,22 +121,32 @@ async fn ready(app: &App, voice: &'static str, sentences: &[String], deadline: I
 
 /// The last answer before this turn once more, whole.
 pub(super) async fn again(app: &App, call: &OnCall, step: &VoiceStep, answer: &str, deadline: Instant) -> Voiced {
-    let plays = match &app.synthesiser {
-        None => None,
-        Some(synthesiser) => {
-            let (voice, language) = (voice(call.person()), call.person().language);
-            let sentences = sentences_of(answer, language);
-            let is_short = !sentences.is_empty() && sentences.len() <= MOST_REPEATED;
-            let ready = sentences.iter().filter(|_| is_short);
-            let ready = join_all(ready.map(|sentence| synthesiser.ready(sentence, voice, patience(deadline)))).await;
-            let url = |index| {
-                let (call_sid, before) = (step.call_sid.clone(), step.turn);
-                Spoken::Again { call_sid, before, language, index }.url(app, voice)
-            };
-            (is_short && ready.iter().all(|ready| *ready)).then(|| (0..sentences.len()).map(url).collect())
-        }
+    Voiced { says: spoken(answer), plays: sounds_again(app, call, step, answer, deadline).await }
+}
+
+/// Its sentences as sounds, if there are not too many and all of them are ready in time.
+async fn sounds_again(
+    app: &App,
+    call: &OnCall,
+    step: &VoiceStep,
+    answer: &str,
+    deadline: Instant,
+) -> Option<Vec<String>> {
+    let synthesiser = app.synthesiser.as_ref()?;
+    let (voice, language) = (voice(call.person()), call.person().language);
+    let sentences = sentences_of(answer, language);
+    if sentences.is_empty() || sentences.len() > MOST_REPEATED {
+        return None;
+    }
+    let ready = sentences.iter().map(|sentence| synthesiser.ready(sentence, voice, patience(deadline)));
+    if !join_all(ready).await.into_iter().all(|ready| ready) {
+        return None;
+    }
+    let url = |index| {
+        let (call_sid, before) = (step.call_sid.clone(), step.turn);
+        Spoken::Again { call_sid, before, language, index }.url(app, voice)
     };
-    Voiced { says: spoken(answer), plays }
+    Some((0..sentences.len()).map(url).collect())
 }
 
 /// Has the sentences of a turn's answer spoken as they are stored, so that their sound is there when it is asked for.

@@ -1,6 +1,6 @@
 //! Several Twilio accounts, each with its own token and numbers; and the Messaging Service of one.
 
-use crate::support::app::{ACCOUNT, CALLER, OURS, TOKEN, TestApp, on_both_databases};
+use crate::support::app::{ACCOUNT, CALLER, OURS, RELAY, TOKEN, TestApp, on_both_databases};
 use crate::support::signing::sign;
 use crate::support::wait::until;
 use serde_json::json;
@@ -125,7 +125,7 @@ on_both_databases! {
     }
 
     async fn a_session_may_be_of_any_account_but_must_be_of_its_calls(database) {
-        let settings = [("VOICE_TRANSPORT", "relay"), ("TWILIO_ACCOUNTS", &accounts())];
+        let settings = [RELAY, ("TWILIO_ACCOUNTS", &accounts())];
         let app = TestApp::start_with(&database, &settings).await;
         let mut phone = app.dials(CALLER, OURS).await;
         let url = format!("{}/twilio/relay", app.base.replacen("http", "wss", 1));

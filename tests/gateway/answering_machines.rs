@@ -1,7 +1,7 @@
 //! Calls that the gateway places and that a machine answers: it is left a message after its beep, once.
 
-use crate::outbound_calls::{OPENING, PUBLIC, PURPOSE, RELAY, is_changed, order, placed, start, start_with};
-use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
+use crate::outbound_calls::{OPENING, PUBLIC, PURPOSE, is_changed, order, placed, start, start_with};
+use crate::support::app::{CALLER, Database, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::caller::{Ending, Exchange, Phone};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;

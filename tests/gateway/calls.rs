@@ -3,6 +3,7 @@
 use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use crate::support::caller::Ending;
 use crate::support::postgres;
+use crate::support::said::{APOLOGY, DID_NOT_HEAR};
 use crate::support::twiml::Twiml;
 use serde_json::json;
 use std::time::Duration;
@@ -119,7 +120,7 @@ on_both_databases! {
         let call = app.call(SID, CALLER, OURS);
         let gate = app.llm.says("Too late.").waits();
         let apology = call.talks(1, "Tell me").await;
-        assert_eq!(apology.say(), "Sorry, something went wrong on my side. Please say that again.");
+        assert_eq!(apology.say(), APOLOGY);
         assert_eq!(apology.action().as_deref(), Some("/twilio/voice/turns/2"));
         gate.open();
         app.until("/history/1/conversations", |turns| turns[0]["gpt_response"] == "Too late.").await;
@@ -157,7 +158,7 @@ on_both_databases! {
         let app = TestApp::start(&database).await;
         let mut phone = app.dials(CALLER, OURS).await;
         phone.stays_silent().await;
-        assert_eq!(phone.hears(), ["Sorry, I did not hear you. Please say that again."]);
+        assert_eq!(phone.hears(), [DID_NOT_HEAR]);
         app.llm.says("Hi.");
         phone.says("Hello").await;
         phone.says("  ").await;

@@ -2,7 +2,7 @@
 //! call is placed twice.
 
 use crate::api_support::{assert_fields, faulty_fields, problem};
-use crate::support::app::{Answer, CALLER, Database, KEY, OURS, TestApp, on_both_databases};
+use crate::support::app::{Answer, CALLER, Database, KEY, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::caller::{Ending, Phone};
 use crate::support::fake_twilio::PlacedCall;
 use serde_json::{Value, json};
@@ -12,7 +12,6 @@ use switchboard::db::Db;
 use switchboard::db::calls::CallEvent;
 
 pub const PUBLIC: (&str, &str) = ("PUBLIC_BASE_URL", "https://gateway.example.com");
-pub const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 pub const PURPOSE: &str = "Say that the bicycle is ready.";
 pub const OPENING: &str = "Hello Ann, your bicycle is ready.";
 const CALL: &str = "id user_id call_sid direction from_number to_number status purpose answered_by duration_seconds started_at \

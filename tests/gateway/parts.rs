@@ -2,6 +2,7 @@
 
 use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
 use crate::support::fake_llm::Between;
+use crate::support::said::APOLOGY;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
 use sqlx::Connection;
@@ -109,7 +110,7 @@ on_both_databases! {
         let call = app.call(SID, CALLER, OURS);
         app.llm.breaks_mid_stream("So much is sure. And then there");
         app.llm.fails(500);
-        assert_eq!(all_heard(&call, "Tell me").await, "So much is sure. Sorry, something went wrong on my side. Please say that again.");
+        assert_eq!(all_heard(&call, "Tell me").await, format!("So much is sure. {APOLOGY}"));
         app.llm.says("Better now.");
         assert_eq!(call.talks(2, "And now?").await.say(), "Better now.");
     }

@@ -1,12 +1,11 @@
 //! Calls over ConversationRelay: words as the model says them, and what was heard of them.
 
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::caller::{Ending, Phone, Relay};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::{Value, json};
 
-const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 pub const STORY: [&str; 3] = ["Once upon a time ", "there was a telephone. ", "Then somebody called it."];
 
 /// A call whose caller was told the first of these `pieces` of an answer, so many; the gate holds the others back.

@@ -1,15 +1,12 @@
 //! Calls that are reported as failed with their ConversationRelay session, and sessions that are lost with the
 //! database.
 
-use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, Database, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::postgres;
+use crate::support::said::{APOLOGY, DID_NOT_HEAR, UNAVAILABLE};
 use serde_json::json;
 
 const PERSON: &str = "+14155550199";
-const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
-const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
-const UNAVAILABLE: &str = "Sorry, I cannot take your call right now. Please try again later.";
-const DID_NOT_HEAR: &str = "Sorry, I did not hear you. Please say that again.";
 
 on_both_databases! {
     async fn a_call_that_is_reported_as_failed_with_its_session_goes_on(database) {

@@ -2,14 +2,12 @@
 
 use crate::relay::{STORY, tells};
 use crate::relay_rest::{HASTY, told_the_beginning};
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::caller::Ending;
+use crate::support::said::{APOLOGY, DID_NOT_HEAR};
 use serde_json::json;
 
 const PERSON: &str = "+14155550199";
-const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
-const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
-const DID_NOT_HEAR: &str = "Sorry, I did not hear you. Please say that again.";
 
 on_both_databases! {
     async fn a_lost_session_is_taken_up_again_and_after_a_second_loss_the_call_goes_on_over_webhooks(database) {

@@ -1,14 +1,12 @@
 //! ConversationRelay with models that are late, fail or break off.
 
 use crate::relay::{STORY, tokens};
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::fake_llm::Between;
+use crate::support::said::APOLOGY;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
 use std::time::Duration;
-
-const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
-const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
 
 on_both_databases! {
     async fn a_late_model_is_bridged_by_fillers_that_are_no_part_of_the_answer(database) {

@@ -1,13 +1,12 @@
 //! What is left of an answer whose ConversationRelay session was lost: who says it, and what of it counts as heard.
 
 use crate::relay::{STORY, tells};
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::caller::{Phone, Relay};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
 
-const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 /// A filler comes soon, once the words before it are spoken.
 pub const HASTY: [(&str, &str); 2] = [RELAY, ("VOICE_REPLY_BUDGET", "0.4")];
 

@@ -1,13 +1,12 @@
 //! `SPEECH=openai` over ConversationRelay: sentences are played in order, and read where the voice is slow.
 
 use crate::spoken_by_openai::{ANSWER, GREETING, STORY, fetch, said, speaking, speeches};
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::caller::{Ending, Phone, Relay};
 use crate::support::fake_llm::Between;
 use crate::support::scripted_server::Gate;
 use serde_json::json;
 
-const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 const FILLERS: [&str; 5] =
     ["One moment, please.", "Let me think.", "Just a second.", "Give me a moment.", "Hold on, please."];
 

@@ -1,13 +1,11 @@
 //! What callers ask for, press or leave unsaid on a call over ConversationRelay.
 
-use crate::support::app::{CALLER, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::caller::Ending;
+use crate::support::said::{DID_NOT_HEAR, UNAVAILABLE};
 use serde_json::json;
 
 const PERSON: &str = "+14155550199";
-const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
-const DID_NOT_HEAR: &str = "Sorry, I did not hear you. Please say that again.";
-const UNAVAILABLE: &str = "Sorry, I cannot take your call right now. Please try again later.";
 
 on_both_databases! {
     async fn who_asks_for_a_person_is_connected_and_comes_back_when_nobody_answers(database) {

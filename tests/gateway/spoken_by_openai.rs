@@ -5,6 +5,7 @@ use crate::support::app::{Answer, CALLER, Database, OURS, TestApp, on_both_datab
 use crate::support::caller::Phone;
 use crate::support::fake_audio::{sound_of, wav};
 use crate::support::fake_llm::Between;
+use crate::support::said::{APOLOGY, DID_NOT_HEAR};
 use crate::support::scripted_server::Gate;
 use crate::support::wait::{PATIENCE, until};
 use futures_util::future::join_all;
@@ -18,7 +19,6 @@ pub const STORY: [&str; 3] = [
 ];
 pub const GREETING: &str = "Hello! How can I help you?";
 pub const ANSWER: &str = "This is the scripted answer.";
-const APOLOGY: &str = "Sorry, something went wrong on my side. Please say that again.";
 
 /// A gateway whose calls are spoken by OpenAI's voices, one sound for each voice and sentence.
 pub async fn speaking(database: &Database, more: &[(&str, &str)]) -> TestApp {
@@ -233,15 +233,14 @@ on_both_databases! {
         let app = speaking(&database, &[]).await;
         let mut first = caller(&app).await;
         first.stays_silent().await;
-        let did_not_hear = "Sorry, I did not hear you. Please say that again.";
-        assert_eq!(first.hears(), [did_not_hear]);
+        assert_eq!(first.hears(), [DID_NOT_HEAR]);
         first.says("Goodbye").await;
         assert_eq!(first.hears(), ["Goodbye!"]);
         speeches(&app, 3).await;
         let mut second = app.dials(CALLER, OURS).await;
         assert_eq!(hears(&app, &second).await, [said("nova", GREETING)]);
         second.stays_silent().await;
-        assert_eq!(hears(&app, &second).await, [said("nova", did_not_hear)]);
+        assert_eq!(hears(&app, &second).await, [said("nova", DID_NOT_HEAR)]);
         second.says("Goodbye").await;
         assert_eq!(hears(&app, &second).await, [said("nova", "Goodbye!")]);
         assert!(second.has_ended());

@@ -1,6 +1,6 @@
 //! Calls are summed up when they are over.
 
-use crate::support::app::{CALLER, Database, OURS, TestApp, on_both_databases};
+use crate::support::app::{CALLER, Database, OURS, RELAY, TestApp, on_both_databases};
 use crate::support::wait::until;
 use serde_json::{Value, json};
 
@@ -179,7 +179,7 @@ on_both_databases! {
     }
 
     async fn a_call_that_was_reported_as_failed_with_a_session_is_summed_up_when_it_is_over(database) {
-        let app = TestApp::start_with(&database, &[("VOICE_TRANSPORT", "relay")]).await;
+        let app = TestApp::start_with(&database, &[RELAY]).await;
         let user = app.user("ann", CALLER).await;
         let mut phone = app.dials(CALLER, OURS).await;
         let mut relay = phone.relay().await;

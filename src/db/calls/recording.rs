@@ -32,21 +32,16 @@ pub struct CallEvent {
 }
 
 impl CallEvent {
-    /// Whether it is the end of the call, as far as this webhook tells.
-    pub fn is_over(&self) -> bool {
-        is_over(&self.status)
-    }
-
-    /// Whether it is the end for sure: a call that loses a ConversationRelay session may be reported as failed, and
-    /// goes on.
+    /// See [`is_over_for_sure`].
     pub fn is_over_for_sure(&self) -> bool {
-        self.is_over() && self.status != FAILED
+        is_over_for_sure(&self.status)
     }
 }
 
-/// Whether Twilio's call status is the end of a call.
-pub fn is_over(status: &str) -> bool {
-    rank(status) == OVER
+/// Whether Twilio's call status is the end of a call for sure: one that loses a ConversationRelay session may be reported
+/// as failed, and goes on.
+pub fn is_over_for_sure(status: &str) -> bool {
+    rank(status) == OVER && status != FAILED
 }
 
 /// The rank of every real end; SQL texts name it as 5.
@@ -144,7 +139,7 @@ impl Db {
     /// When the database fails; [`DbError::NoParent`] when the user was deleted.
     pub async fn record_call(&self, user_id: Option<i64>, event: CallEvent) -> Result<bool, DbError> {
         let rank = rank(&event.status);
-        let (is_over, is_over_for_sure) = (event.is_over(), event.is_over_for_sure());
+        let (is_over, is_over_for_sure) = (rank == OVER, event.is_over_for_sure());
         let duration = event.duration_seconds.filter(|_| is_over);
         let row = CallRow {
             account_sid: event.account_sid,

@@ -53,15 +53,12 @@ pub enum Heard {
 }
 
 /// The end of a turn as its row holds it.
-#[derive(Clone, Serialize)]
+#[derive(Serialize)]
 struct EndRow {
     #[serde(flatten)]
     claim: TurnClaim,
-    text: Option<String>,
+    answer: Option<Answer>,
     failed: bool,
-    input_tokens: Option<i64>,
-    output_tokens: Option<i64>,
-    model: Option<String>,
     elapsed_ms: f64,
     answered_at: Option<Micros>,
     action: Option<&'static str>,
@@ -79,10 +76,10 @@ struct EndRow {
 macro_rules! end {
     ($now:ident, $rows:ident) => {
         concat!(
-            "UPDATE conversation_logs SET gpt_response = value ->> 'text', failed = CAST(value ->> 'failed' AS BOOLEAN), \
-             input_tokens = COALESCE(CAST(value ->> 'input_tokens' AS BIGINT), input_tokens), \
-             output_tokens = COALESCE(CAST(value ->> 'output_tokens' AS BIGINT), output_tokens), \
-             model_used = COALESCE(value ->> 'model', model_used), \
+            "UPDATE conversation_logs SET gpt_response = value -> 'answer' ->> 'text', failed = CAST(value ->> 'failed' AS BOOLEAN), \
+             input_tokens = COALESCE(CAST(value -> 'answer' ->> 'input_tokens' AS BIGINT), input_tokens), \
+             output_tokens = COALESCE(CAST(value -> 'answer' ->> 'output_tokens' AS BIGINT), output_tokens), \
+             model_used = COALESCE(value -> 'answer' ->> 'model', model_used), \
              processing_time_ms = CAST(value ->> 'elapsed_ms' AS DOUBLE PRECISION), \
              answered_at = CAST(value ->> 'answered_at' AS BIGINT), action = value ->> 'action', lease_until = ",
             $now!(),
@@ -104,38 +101,17 @@ macro_rules! hold {
 
 impl EndRow {
     fn new(now: Micros, claim: TurnClaim, end: TurnEnd) -> Self {
-        let (as_told, heard, late, unspoken) = match end.heard {
+        let TurnEnd { answer, failed, action, heard, sentences, elapsed_ms } = end;
+        let answered_at = answer.is_some().then_some(now);
+        let (as_told, heard, late, unspoken) = match heard {
             Heard::All => (false, None, false, None),
             Heard::Spoken(time) => (false, None, false, Some(micros(time))),
-            Heard::AsTold => (end.answer.is_some(), None, false, None),
+            Heard::AsTold => (answer.is_some(), None, false, None),
             Heard::Only(text) => (false, Some(text), false, None),
             Heard::TooLate(text) => (false, Some(text), true, None),
         };
-        let answered_at = end.answer.is_some().then_some(now);
-        let (text, input_tokens, output_tokens, model) = match end.answer {
-            Some(answer) => {
-                (Some(answer.text), Some(answer.input_tokens), Some(answer.output_tokens), Some(answer.model))
-            }
-            None => (None, None, None, None),
-        };
-        let (failed, action, elapsed_ms) = (end.failed, end.action, end.elapsed_ms);
-        let sentences = end.sentences.as_deref().map(json_list);
-        Self {
-            claim,
-            text,
-            failed,
-            input_tokens,
-            output_tokens,
-            model,
-            elapsed_ms,
-            answered_at,
-            action,
-            as_told,
-            heard,
-            late,
-            sentences,
-            unspoken,
-        }
+        let sentences = sentences.as_deref().map(json_list);
+        Self { claim, answer, failed, elapsed_ms, answered_at, action, as_told, heard, late, sentences, unspoken }
     }
 }
 
@@ -149,9 +125,9 @@ impl Db {
         if let Self::Sqlite { writer, .. } = self {
             return writer.gather_one("turn's end", end_on_sqlite, row).await;
         }
-        let news = self.news(News::Turn(claim.id));
-        unit!(self, [row, news], |c| {
-            let query = sqlx::query(end!(postgres_now, postgres_rows)).bind(json_list(&[row]));
+        let (rows, news) = (json_list(&[row]), self.news(News::Turn(claim.id)));
+        unit!(self, [rows, news], |c| {
+            let query = sqlx::query(end!(postgres_now, postgres_rows)).bind(&rows);
             let written = query.execute(&mut *c).await?.rows_affected();
             tell!(c, news);
             Ok(written > 0)

@@ -2,7 +2,7 @@
 //! one statement: of everything that a call writes, sentences are the most.
 
 use super::{LEASE, TurnClaim};
-use crate::db::dialect::{postgres_now, sqlite_now};
+use crate::db::dialect::{postgres_now, postgres_rows, sqlite_now, sqlite_rows};
 use crate::db::news::{News, tell};
 use crate::db::{Db, DbError, json_list, unit};
 use futures_util::future::BoxFuture;
@@ -10,19 +10,20 @@ use serde::Serialize;
 use sqlx::SqliteConnection;
 use std::collections::HashSet;
 
-/// Many turns, of a JSON list of [`SaidRow`].
-const PROGRESS_SQLITE: &str = concat!(
-    "UPDATE conversation_logs SET sentences = value ->> 'sentences', lease_until = ",
-    sqlite_now!(),
-    " + $2 FROM jsonb_each($1) AS rows WHERE conversation_logs.id = value ->> 'id' AND attempt = value ->> 'attempt' \
-     AND answered_at IS NULL AND NOT failed RETURNING id, attempt"
-);
-/// One turn.
-const PROGRESS_POSTGRES: &str = concat!(
-    "UPDATE conversation_logs SET sentences = $3, lease_until = ",
-    postgres_now!(),
-    " + $4 WHERE id = $1 AND attempt = $2 AND answered_at IS NULL AND NOT failed"
-);
+/// The turns that are still their claimants', of a JSON list of [`SaidRow`].
+macro_rules! progress {
+    ($now:ident, $rows:ident) => {
+        concat!(
+            "UPDATE conversation_logs SET sentences = value ->> 'sentences', lease_until = ",
+            $now!(),
+            " + $2 FROM ",
+            $rows!(),
+            " WHERE conversation_logs.id = CAST(value ->> 'id' AS BIGINT) \
+             AND attempt = CAST(value ->> 'attempt' AS BIGINT) AND answered_at IS NULL AND NOT failed \
+             RETURNING conversation_logs.id, attempt"
+        )
+    };
+}
 
 /// What was said so far of an answer, as its row holds it.
 #[derive(Serialize)]
@@ -40,13 +41,13 @@ impl Db {
     /// # Errors
     /// When the database fails.
     pub async fn progress_turn(&self, claim: TurnClaim, sentences: &[String]) -> Result<bool, DbError> {
-        let sentences = json_list(sentences);
+        let row = SaidRow { claim, sentences: json_list(sentences) };
         if let Self::Sqlite { writer, .. } = self {
-            return writer.gather_one("sentences", progress_rows, SaidRow { claim, sentences }).await;
+            return writer.gather_one("sentences", progress_on_sqlite, row).await;
         }
-        let news = self.news(News::Turn(claim.id));
-        unit!(self, [sentences, news], |c| {
-            let query = sqlx::query(PROGRESS_POSTGRES).bind(claim.id).bind(claim.attempt).bind(&sentences).bind(LEASE);
+        let (rows, news) = (json_list(&[row]), self.news(News::Turn(claim.id)));
+        unit!(self, [rows, news], |c| {
+            let query = sqlx::query(progress!(postgres_now, postgres_rows)).bind(&rows).bind(LEASE);
             let written = query.execute(&mut *c).await?.rows_affected() > 0;
             tell!(c, news);
             Ok(written)
@@ -54,11 +55,14 @@ impl Db {
     }
 }
 
-fn progress_rows<'c>(c: &'c mut SqliteConnection, rows: Vec<&'c SaidRow>) -> BoxFuture<'c, Result<Vec<bool>, DbError>> {
+fn progress_on_sqlite<'c>(
+    c: &'c mut SqliteConnection,
+    rows: Vec<&'c SaidRow>,
+) -> BoxFuture<'c, Result<Vec<bool>, DbError>> {
     Box::pin(async move {
-        let query = sqlx::query_as(PROGRESS_SQLITE).bind(json_list(&rows)).bind(LEASE);
-        let written: Vec<(i64, i64)> = query.fetch_all(&mut *c).await?;
-        let written: HashSet<(i64, i64)> = written.into_iter().collect();
-        Ok(rows.iter().map(|row| written.contains(&(row.claim.id, row.claim.attempt))).collect())
+        let query = sqlx::query_as(progress!(sqlite_now, sqlite_rows)).bind(json_list(&rows)).bind(LEASE);
+        let written: Vec<TurnClaim> = query.fetch_all(&mut *c).await?;
+        let written: HashSet<TurnClaim> = written.into_iter().collect();
+        Ok(rows.iter().map(|row| written.contains(&row.claim)).collect())
     })
 }

@@ -44,8 +44,8 @@ struct AskedBefore {
     tried: u8,
     /// The session.
     session: String,
-    /// What was handed over with its end.
-    reason: Option<Handoff>,
+    /// What was handed over with its end; see [`Handoff::name`].
+    reason: String,
 }
 
 /// `POST /twilio/relay/ended`: a session is over, and Twilio asks what comes next.
@@ -59,7 +59,7 @@ pub async fn session_ended(
     if end.session_id.is_empty() {
         end.session_id.clone_from(&before.session);
     }
-    end.handoff = end.handoff.or(before.reason);
+    end.handoff = end.handoff.or_else(|| Handoff::of(&before.reason));
     let answered = in_time(&app, || go_on(&app, &end, &called)).await;
     Twiml(answered.unwrap_or_else(|cause| ask_again(&app, &end, &before, &cause)))
 }

@@ -21,8 +21,7 @@ pub struct RelayEnd {
 }
 
 /// What comes after a ConversationRelay session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handoff {
     /// Goodbye was said: the call ends.
     Goodbye,
@@ -37,6 +36,8 @@ pub enum Handoff {
 }
 
 impl Handoff {
+    const ALL: [Self; 5] = [Self::Goodbye, Self::EndCall, Self::TimeOver, Self::Transfer, Self::Voicemail];
+
     /// What follows an answer, if it is not the caller's next turn.
     pub fn after(answer: After) -> Option<Self> {
         match answer {
@@ -74,6 +75,11 @@ impl Handoff {
         }
     }
 
+    /// The one of this name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|handoff| handoff.name() == name)
+    }
+
     /// As `handoffData`.
     pub fn to_json(self) -> String {
         format!(r#"{{"reason":"{}"}}"#, self.name())
@@ -83,15 +89,15 @@ impl Handoff {
 /// What Twilio brings back of `handoffData`.
 #[derive(Deserialize)]
 struct HandoffData {
-    reason: Handoff,
+    reason: String,
 }
 
 impl Webhook for RelayEnd {
     fn read(form: &Form<'_>) -> Result<Self, BadField> {
         let handoff = form.get("HandoffData").and_then(|data| serde_json::from_str(data).ok());
-        let handoff = handoff.map(|HandoffData { reason }| reason);
+        let handoff = handoff.and_then(|HandoffData { reason }| Handoff::of(&reason));
         let call = CallRequest::read(form)?;
-        let is_over = form.get("SessionStatus") == Some("completed") || (call.is_over() && call.status != "failed");
+        let is_over = form.get("SessionStatus") == Some("completed") || call.is_over_for_sure();
         Ok(Self { call, session_id: sid(form, "SessionId").unwrap_or_default(), is_over, handoff })
     }
 }

@@ -22,6 +22,8 @@ pub const ACCOUNT: &str = "AC00000000000000000000000000000001";
 pub const TOKEN: &str = "12345678901234567890123456789012";
 /// The REST API's key.
 pub const KEY: &str = "a-key-for-tests-only";
+/// Calls go over ConversationRelay.
+pub const RELAY: (&str, &str) = ("VOICE_TRANSPORT", "relay");
 /// A number of the gateway.
 pub const OURS: &str = "+15005550006";
 /// Somebody who calls and writes.

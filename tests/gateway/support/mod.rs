@@ -12,6 +12,7 @@ pub mod fake_twilio;
 mod llm_replies;
 pub mod postgres;
 mod postgres_cluster;
+pub mod said;
 pub mod scripted_server;
 mod selftest;
 pub mod signing;
